@@ -1,0 +1,18 @@
+//! Values that every floor shares: IPv4 blocks, the free-space index, typed ids and quantities.
+//!
+//! Nothing here does I/O or reads a clock; every type is ordered, so that collections of them iterate the same way in every run.
+
+mod cidr;
+mod free_space;
+mod id;
+mod mac;
+mod quantity;
+
+pub use cidr::{Cidr, CidrError};
+pub use free_space::FreeSpace;
+pub use id::{
+    AssociationId, AttachmentId, AttachmentKey, EniId, InstanceId, NodeName, PodKey, ReservationId, RouteTableId,
+    SecurityGroupId, SubnetId, VpcId,
+};
+pub use mac::{MacAddress, MacAddressError};
+pub use quantity::{Addresses, Prefixes};

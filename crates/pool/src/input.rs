@@ -1,0 +1,232 @@
+//! What goes into the engine: settings, facts about the node, requests of the plugin and answers of the cloud.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use freeboard_address::{
+    Addresses, AttachmentKey, Cidr, EniId, InstanceId, MacAddress, PodKey, Prefixes, SubnetId, VpcId,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The number of one plugin request; the shell chooses it, unique while the request is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// The number of one cloud operation; the engine chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OperationId(pub u64);
+
+/// A revision of the durable state; grows with every change that must survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+/// How addresses are taken from a subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllocationMode {
+    /// Single secondary addresses, /32.
+    SecondaryAddresses,
+    /// Prefixes of 16 addresses, /28.
+    Prefixes,
+}
+
+/// Which range new interfaces and pods prefer. A preference, not a wall: when it is full, the next range serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RangePreference {
+    /// Subnets of secondary VPC CIDRs first; spares the routable primary range.
+    SecondaryFirst,
+    /// Subnets of the primary VPC CIDR first.
+    PrimaryFirst,
+    /// The subnet with the most free addresses first, as the Amazon VPC CNI does.
+    MostFree,
+}
+
+/// The targets of the Amazon VPC CNI, with its meanings (aws-vpc-cni §4.1). `None` is "not set".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// `WARM_ENI_TARGET`: spare full interfaces.
+    pub warm_eni: u32,
+    /// `WARM_IP_TARGET`: spare addresses.
+    pub warm_ip: Option<Addresses>,
+    /// `MINIMUM_IP_TARGET`: floor of total addresses.
+    pub minimum_ip: Option<Addresses>,
+    /// `WARM_PREFIX_TARGET`: spare /28 prefixes.
+    pub warm_prefix: Prefixes,
+    /// `MAX_ENI`: cap on interfaces, below the instance type's.
+    pub max_eni: Option<u32>,
+}
+
+/// The settings that the engine obeys; replaced as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSettings {
+    /// Single addresses or prefixes.
+    pub mode: AllocationMode,
+    /// The warm targets.
+    pub targets: Targets,
+    /// How long an address rests after use.
+    pub cooldown: SignedDuration,
+    /// Which range is preferred.
+    pub preference: RangePreference,
+    /// How long an ADD may wait for an address before it is refused.
+    pub add_wait: SignedDuration,
+    /// How many ADDs may wait at once.
+    pub add_queue: usize,
+    /// `ENABLE_SUBNET_DISCOVERY`: other subnets than the primary interface's may be used, by their tags.
+    pub subnet_discovery: bool,
+    /// `CLUSTER_NAME`, for the cluster check of subnet discovery and for tags.
+    pub cluster_name: Option<String>,
+    /// `MANAGE_UNTAGGED_ENI`: adopt interfaces that carry no tag of ours.
+    pub manage_untagged: bool,
+    /// `AWS_MANAGE_ENIS_NON_SCHEDULABLE`: grow also on a cordoned node.
+    pub manage_non_schedulable: bool,
+    /// `DISABLE_NETWORK_RESOURCE_PROVISIONING`: never ask the cloud for more.
+    pub provisioning_disabled: bool,
+}
+
+/// What does not change while the agent runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its type, for messages.
+    pub instance_type: String,
+    /// Interfaces the type may have (network card 0).
+    pub interface_limit: u32,
+    /// IPv4 addresses (or prefixes) per interface, its primary address included.
+    pub addresses_per_interface: u32,
+    /// Whether the type supports /28 prefixes (Nitro or bare metal).
+    pub prefixes_supported: bool,
+    /// Pods the node may run.
+    pub max_pods: u32,
+    /// The VPC.
+    pub vpc: VpcId,
+    /// The availability zone.
+    pub zone: String,
+    /// The interface at device index 0.
+    pub primary_interface: EniId,
+    /// Its subnet.
+    pub primary_subnet: SubnetId,
+}
+
+/// An ADD of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddRequest {
+    /// What asks: sandbox and interface.
+    pub key: AttachmentKey,
+    /// The pod, when the runtime told it.
+    pub pod: Option<PodKey>,
+}
+
+/// A DEL of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelRequest {
+    /// The sandbox and interface to release.
+    pub key: AttachmentKey,
+    /// The pod, when the runtime told it.
+    pub pod: Option<PodKey>,
+}
+
+/// One interface of this instance, as the cloud describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedInterface {
+    /// The interface.
+    pub id: EniId,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Its device index on the instance.
+    pub device_index: u32,
+    /// Its network card.
+    pub network_card: u32,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Its primary address.
+    pub primary_address: Ipv4Addr,
+    /// Its secondary addresses.
+    pub secondary_addresses: Vec<Ipv4Addr>,
+    /// Its /28 prefixes.
+    pub prefixes: Vec<Cidr>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether the attachment is complete (`attached`), not `attaching` or `detaching`.
+    pub attached: bool,
+    /// Whether it is a trunk, EFA or otherwise not for ordinary pods (`interfaceType` other than `interface`).
+    pub special: bool,
+}
+
+/// One subnet of the VPC, as the cloud describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSubnet {
+    /// The subnet.
+    pub id: SubnetId,
+    /// Its block.
+    pub cidr: Cidr,
+    /// Its zone.
+    pub zone: String,
+    /// Free addresses, as EC2 counts them.
+    pub free: Addresses,
+    /// Whether its block lies in the VPC's primary CIDR.
+    pub in_primary_range: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What a cloud operation brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloudSuccess {
+    /// The subnets of the VPC in the node's zone.
+    Subnets(Vec<ObservedSubnet>),
+    /// All interfaces of the instance: the authority on what the node holds.
+    Interfaces(Vec<ObservedInterface>),
+    /// An interface was created; not attached yet.
+    Created(ObservedInterface),
+    /// The interface is attached, its link is up and the host's routes for it are in place: its addresses can be used.
+    Attached(EniId),
+    /// Single addresses were assigned.
+    AssignedAddresses(EniId, Vec<Ipv4Addr>),
+    /// Prefixes were assigned.
+    AssignedPrefixes(EniId, Vec<Cidr>),
+    /// Addresses and prefixes were given back.
+    Unassigned(EniId),
+    /// The interface is detached and deleted, and the host's routes for it are gone.
+    Released(EniId),
+}
+
+/// Why a cloud operation failed, classified by (action, code, message).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// The subnet has too few free addresses for the request.
+    SubnetShort,
+    /// The subnet has no aligned free /28 (it may have free addresses).
+    NoFreePrefix,
+    /// The interface holds as many addresses as its type allows.
+    AddressLimit,
+    /// The instance has as many interfaces as its type allows.
+    AttachmentLimit,
+    /// Too many calls.
+    Throttled,
+    /// The role may not make the call.
+    NotAuthorized,
+    /// The object does not exist (any more).
+    NotFound,
+    /// The answer was lost after the request had left: the effect may have happened.
+    Uncertain,
+    /// The host could not be set up for the interface (link missing, netlink error).
+    Host,
+    /// Anything else.
+    Other,
+}
+
+/// A failed cloud operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudFailure {
+    /// What it means for the pool.
+    pub kind: FailureKind,
+    /// The API action, for example `AssignPrivateIpAddresses`.
+    pub action: String,
+    /// The code and message as the cloud gave them.
+    pub detail: String,
+    /// When it happened.
+    pub at: Timestamp,
+}

@@ -1,0 +1,16 @@
+//! Engine: the address pool of one node.
+//!
+//! Pure. Facts and requests go in through `handle_*`, with the time as a parameter; what the shell must do comes out of
+//! [`Pool::poll_effect`], one at a time and in order; [`Pool::poll_timeout`] says when, and why, to call
+//! [`Pool::handle_timeout`]. See `ARCHITECTURE.md` for the invariants that the engine keeps.
+
+mod cause;
+mod effect;
+mod input;
+
+pub use cause::{Cause, Place, Refusal};
+pub use effect::{CloudOperation, Effect, Reply, Signal};
+pub use input::{
+    AddRequest, AllocationMode, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts, ObservedInterface,
+    ObservedSubnet, OperationId, PoolSettings, RangePreference, RequestId, Revision, Targets,
+};
