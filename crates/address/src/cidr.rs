@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_block_and_quotes_it() {
-        for text in ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/33", "10.0.0.0/999", "::/0"] {
+        for text in
+            ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/33", "10.0.0.0/999", "::/0"]
+        {
             let message = text.parse::<Cidr>().unwrap_err().to_string();
             assert!(message.contains(text) || message.contains("0..=32"), "{text}: {message}");
         }

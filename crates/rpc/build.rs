@@ -1,0 +1,8 @@
+//! Compiles the protobuf files; protox does it in Rust, so no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = protox::compile(["cni_backend.proto", "node_agent.proto"], ["proto"])?;
+    tonic_prost_build::configure().include_file("wire.rs").compile_fds(files)?;
+    Ok(())
+}
