@@ -36,12 +36,22 @@ pub enum CloudOperation {
         addresses: Addresses,
         /// Prefixes to take with it.
         prefixes: Prefixes,
+        /// `ClientToken`: when the answer is lost, the call is repeated with the same token and brings the same interface.
+        token: String,
     },
     /// Attach a created interface, set it to be deleted with the instance, wait for its link, set up the host for it.
     AttachInterface {
         /// The interface.
         interface: EniId,
         /// At which device index.
+        device_index: u32,
+    },
+    /// Set up the host for an interface that was found attached (at start, or after a lost answer): wait for its link, set up
+    /// the host for it. Repeating it on a host that is right changes nothing.
+    PrepareInterface {
+        /// The interface.
+        interface: EniId,
+        /// Its device index.
         device_index: u32,
     },
     /// Take single addresses for an attached interface.

@@ -58,6 +58,52 @@ pub struct Targets {
     pub max_eni: Option<u32>,
 }
 
+/// How the engine spaces what it does. The defaults are the Amazon VPC CNI's where it has the same notion (aws-vpc-cni §1.6,
+/// §3.5); a demo may shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pacing {
+    /// Addresses over the target are given back at most this often.
+    pub shrink_interval: SignedDuration,
+    /// An interface is not given back before it has been here this long.
+    pub interface_min_age: SignedDuration,
+    /// The interfaces are read from the cloud this long after the last change.
+    pub reconcile_interval: SignedDuration,
+    /// Two looks that must agree before something is dropped are at least this far apart.
+    pub look_apart: SignedDuration,
+    /// The subnets are read this often while addresses are short.
+    pub subnets_when_short: SignedDuration,
+    /// The subnets are read this often otherwise.
+    pub subnets_when_calm: SignedDuration,
+    /// Back-off of a full subnet, a failing action or interface: the first pause, doubled up to `backoff_max`.
+    pub backoff_min: SignedDuration,
+    /// The longest such pause.
+    pub backoff_max: SignedDuration,
+    /// The pause after a call that the role may not make.
+    pub unauthorized_pause: SignedDuration,
+    /// Under pressure an address may be given again after this much of its cool-down.
+    pub cooldown_floor: SignedDuration,
+    /// A refused pod counts as demand for this long, so that room is ready when the runtime asks again.
+    pub demand_memory: SignedDuration,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            shrink_interval: SignedDuration::from_secs(30),
+            interface_min_age: SignedDuration::from_secs(60),
+            reconcile_interval: SignedDuration::from_secs(60),
+            look_apart: SignedDuration::from_secs(10),
+            subnets_when_short: SignedDuration::from_secs(5),
+            subnets_when_calm: SignedDuration::from_secs(60),
+            backoff_min: SignedDuration::from_secs(5),
+            backoff_max: SignedDuration::from_secs(60),
+            unauthorized_pause: SignedDuration::from_secs(60),
+            cooldown_floor: SignedDuration::from_secs(5),
+            demand_memory: SignedDuration::from_secs(60),
+        }
+    }
+}
+
 /// The settings that the engine obeys; replaced as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSettings {
@@ -83,6 +129,8 @@ pub struct PoolSettings {
     pub manage_non_schedulable: bool,
     /// `DISABLE_NETWORK_RESOURCE_PROVISIONING`: never ask the cloud for more.
     pub provisioning_disabled: bool,
+    /// How the engine spaces what it does.
+    pub pacing: Pacing,
 }
 
 /// What does not change while the agent runs.
@@ -126,6 +174,42 @@ pub struct DelRequest {
     pub key: AttachmentKey,
     /// The pod, when the runtime told it.
     pub pod: Option<PodKey>,
+}
+
+/// An allocation as the checkpoint, or the kernel's own evidence, has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredAllocation {
+    /// The sandbox and interface that hold the address.
+    pub key: AttachmentKey,
+    /// The pod, when it is known.
+    pub pod: Option<PodKey>,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// When it was given.
+    pub since: Timestamp,
+}
+
+/// An address that was cooling down when the checkpoint was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredCooling {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// When it was released.
+    pub released: Timestamp,
+}
+
+/// The durable state of the pool: what the shell writes to disk, and gives back to `Pool::handle_restore`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointState {
+    /// The revision that this state covers.
+    pub revision: Revision,
+    /// What sandboxes hold; each address once.
+    pub allocations: Vec<RestoredAllocation>,
+    /// Older claims on an address of `allocations`, kept until their sandbox is deleted. The Amazon VPC CNI refuses a file with
+    /// two allocations on one address, so these belong beside the list, not in it; on restore they are given with it.
+    pub conflicting: Vec<RestoredAllocation>,
+    /// Addresses that are cooling down.
+    pub cooling: Vec<RestoredCooling>,
 }
 
 /// One interface of this instance, as the cloud describes it.
@@ -182,6 +266,7 @@ pub enum CloudSuccess {
     /// An interface was created; not attached yet.
     Created(ObservedInterface),
     /// The interface is attached, its link is up and the host's routes for it are in place: its addresses can be used.
+    /// The answer to `AttachInterface` and to `PrepareInterface`.
     Attached(EniId),
     /// Single addresses were assigned.
     AssignedAddresses(EniId, Vec<Ipv4Addr>),

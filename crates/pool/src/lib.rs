@@ -7,10 +7,18 @@
 mod cause;
 mod effect;
 mod input;
+mod pool;
+mod view;
 
 pub use cause::{Cause, Place, Refusal};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
-    AddRequest, AllocationMode, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts, ObservedInterface,
-    ObservedSubnet, OperationId, PoolSettings, RangePreference, RequestId, Revision, Targets,
+    AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
+    ObservedInterface, ObservedSubnet, OperationId, Pacing, PoolSettings, RangePreference, RequestId,
+    RestoredAllocation, RestoredCooling, Revision, Targets,
+};
+pub use pool::Pool;
+pub use view::{
+    AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
+    SubnetView, Tally,
 };
