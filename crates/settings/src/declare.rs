@@ -89,7 +89,7 @@ declare! {
         ]), "most-free",
         "Which range new interfaces prefer: subnets of secondary VPC CIDRs, of the primary one, or the one with most free addresses.";
     "FREEBOARD_MAX_PODS" Freeboard Start, max_pods: Option<u32> = WholeOrUnset { most: 1024 }, "",
-        "How many pods the node may run; by default what the instance type's limits allow, at most 110 or 250.";
+        "How many pods the node may run; by default what the limits of its instance type allow.";
     "FREEBOARD_CNI_VERSION" Freeboard Start, cni_version: &'static str = Choice(&[
             ("0.3.1", "0.3.1"), ("0.4.0", "0.4.0"), ("1.0.0", "1.0.0"), ("1.1.0", "1.1.0"),
         ]), "1.0.0",
