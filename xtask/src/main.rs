@@ -1,2 +1,82 @@
-//! (under construction)
-fn main() {}
+//! `cargo xtask`: the tasks of this workspace, from the first demo to the bench.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who started it")]
+
+mod check;
+mod command;
+mod programs;
+mod tests;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the Freeboard workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build everything in release and tell the story of IP exhaustion, in about a minute
+    Demo {
+        /// Passed on to `freeboard demo eks` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check format, lints, the floors of the house, the purity of the engines, and the tidiness of files and documents
+    Check,
+    /// Install what the tests need and run them all
+    Test {
+        /// Run only the tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Build or install the pinned peers and clients into .cache/ (all, or those named)
+    Tools {
+        /// Names of tools; see the list that an unknown name prints
+        names: Vec<String>,
+    },
+    /// Build everything in release and open the lab, to look around in
+    Lab {
+        /// Passed on to `freeboard lab` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure Freeboard and its peers side by side
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The life of a pod's address on one node: ADD, DEL, bursts, start, memory, size
+    Cni {
+        /// Passed on to `freeboard-bench cni` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.task {
+        Task::Demo { arguments } => programs::run_freeboard(&["demo", "eks"], &arguments),
+        Task::Lab { arguments } => programs::run_freeboard(&["lab"], &arguments),
+        Task::Check => check::run(),
+        Task::Test { filter } => tests::run(filter.as_deref()),
+        Task::Tools { names } => tools::install(&names),
+        Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Pinned peers and clients, built or installed once into `.cache/` and again when their lock file changes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::command;
+
+/// A program of tools/go: the name under which it is installed, the package that it is built from, and what it is for.
+struct GoProgram {
+    name: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const GO_PROGRAMS: &[GoProgram] = &[
+    GoProgram {
+        name: "ptp",
+        package: "github.com/containernetworking/plugins/plugins/main/ptp",
+        purpose: "peer: the reference plugin for a veth pair",
+    },
+    GoProgram {
+        name: "host-local",
+        package: "github.com/containernetworking/plugins/plugins/ipam/host-local",
+        purpose: "peer: the reference address manager",
+    },
+    GoProgram {
+        name: "portmap",
+        package: "github.com/containernetworking/plugins/plugins/meta/portmap",
+        purpose: "third plugin of the Amazon VPC CNI's list",
+    },
+    GoProgram {
+        name: "loopback",
+        package: "github.com/containernetworking/plugins/plugins/main/loopback",
+        purpose: "what a runtime calls before any plugin",
+    },
+    GoProgram {
+        name: "cnitool",
+        package: "github.com/containernetworking/cni/cnitool",
+        purpose: "the CNI project's own caller of plugins",
+    },
+    GoProgram {
+        name: "aws-cni",
+        package: "github.com/aws/amazon-vpc-cni-k8s/cmd/routed-eni-cni-plugin",
+        purpose: "peer: the plugin of the Amazon VPC CNI, about 2 minutes cold",
+    },
+    GoProgram {
+        name: "egress-cni",
+        package: "github.com/aws/amazon-vpc-cni-k8s/cmd/egress-cni-plugin",
+        purpose: "second plugin of the Amazon VPC CNI's list",
+    },
+    GoProgram {
+        name: "aws-k8s-agent",
+        package: "github.com/aws/amazon-vpc-cni-k8s/cmd/aws-k8s-agent",
+        purpose: "peer: the agent of the Amazon VPC CNI, about 2 minutes cold",
+    },
+];
+
+/// Name of the tool that stands for the Python clients.
+const PYTHON: &str = "python";
+/// Name of the tool that stands for the system's iptables, without which the Amazon VPC CNI's agent does not start.
+const IPTABLES: &str = "iptables";
+
+/// Where everything is installed: outside `target`, so that `cargo clean` does not throw minutes of work away.
+fn cache_directory() -> PathBuf {
+    command::workspace_root().join(".cache")
+}
+
+/// Where the Go programs are; the tests get it as `FREEBOARD_TOOLS`.
+pub(crate) fn bin_directory() -> PathBuf {
+    cache_directory().join("bin")
+}
+
+/// The interpreter that has boto3 and the aws CLI; the tests get it as `FREEBOARD_PYTHON`.
+pub(crate) fn python() -> PathBuf {
+    cache_directory().join("python/bin/python3")
+}
+
+/// Installs the named tools, or all of them; one that is there and up to date costs nothing.
+pub(crate) fn install(names: &[String]) -> Result<()> {
+    let known: Vec<&str> = GO_PROGRAMS.iter().map(|program| program.name).chain([PYTHON, IPTABLES]).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("there is no tool named {unknown:?}; there are {}", known.join(", "));
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let directory = bin_directory();
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    for program in GO_PROGRAMS.iter().filter(|program| wanted(program.name)) {
+        install_go_program(program)?;
+    }
+    if wanted(PYTHON) {
+        install_python()?;
+    }
+    if wanted(IPTABLES) {
+        install_iptables()?;
+    }
+    Ok(())
+}
+
+/// Builds one Go program unless its stamp says that this very lock file, recipe and compiler made the one that is there.
+fn install_go_program(program: &GoProgram) -> Result<()> {
+    let go = command::find_program("go")
+        .context("the peers are written in Go, and there is no `go` on the path: install Go 1.26 or newer")?;
+    let module = command::workspace_root().join("tools/go");
+    let version = command::output(Command::new(&go).arg("version").current_dir(&module))?;
+    let lock = read(&module.join("go.sum"))? + &read(&module.join("go.mod"))?;
+    let installed = bin_directory().join(program.name);
+    let stamp =
+        Stamp::new(&cache_directory().join(format!("stamps/{}", program.name)), &[&lock, &version, program.package]);
+    if installed.is_file() && stamp.is_current() {
+        return Ok(());
+    }
+    command::step(&format!("build {} ({})", program.name, program.purpose), || {
+        command::run(
+            Command::new(&go)
+                .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w", "-o"])
+                .arg(&installed)
+                .arg(program.package)
+                .env("CGO_ENABLED", "0")
+                .env_remove("GOFLAGS")
+                .current_dir(&module),
+        )
+    })?;
+    stamp.write()
+}
+
+/// Makes a virtual environment with the pinned clients of tests/clients/requirements.txt.
+fn install_python() -> Result<()> {
+    let system = command::find_program("python3")
+        .context("the cloud's own clients are written in Python, and there is no `python3` on the path: install Python 3.10 or newer")?;
+    let requirements = command::workspace_root().join("tests/clients/requirements.txt");
+    let version = command::output(Command::new(&system).arg("--version"))?;
+    let stamp = Stamp::new(&cache_directory().join("stamps/python"), &[&read(&requirements)?, &version]);
+    if python().is_file() && stamp.is_current() {
+        return Ok(());
+    }
+    command::step("install boto3 and the aws CLI into .cache/python", || {
+        let environment = cache_directory().join("python");
+        command::run(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&environment))
+            .context("cannot make a virtual environment (Debian has `venv` in the package python3-venv)")?;
+        command::run(
+            Command::new(python())
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
+                .arg(&requirements),
+        )
+    })?;
+    stamp.write()
+}
+
+/// Makes sure that `iptables` is there. It is the one thing that cannot be put into `.cache/`: the Amazon VPC CNI's agent
+/// looks for it on the path, and it loads its extensions from the system's directories. Freeboard itself does not use it.
+fn install_iptables() -> Result<()> {
+    if command::find_program("iptables").is_some() {
+        return Ok(());
+    }
+    let root = command::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let Some(apt) = command::find_program("apt-get").filter(|_| root) else {
+        bail!(
+            "the Amazon VPC CNI's agent, a peer in the tests, needs iptables: install it (Debian: apt-get install iptables)"
+        );
+    };
+    command::step("install Debian's iptables, which the Amazon VPC CNI's agent calls", || {
+        let quiet = |arguments: &[&str]| {
+            command::output(Command::new(&apt).args(arguments).env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
+        };
+        quiet(&["update"])?;
+        quiet(&["install", "-y", "--no-install-recommends", "iptables"])
+    })
+}
+
+/// Remembers what an installed thing was made from.
+struct Stamp {
+    path: PathBuf,
+    value: String,
+}
+
+impl Stamp {
+    /// A stamp at `path` over all the `inputs` that decide what gets installed.
+    fn new(path: &Path, inputs: &[&str]) -> Self {
+        let mut digest = Sha256::new();
+        for input in inputs {
+            digest.update(input.len().to_le_bytes());
+            digest.update(input);
+        }
+        Self { path: path.to_path_buf(), value: hex::encode(digest.finalize()) }
+    }
+
+    /// Whether what is installed was made from the same inputs.
+    fn is_current(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|value| value == self.value)
+    }
+
+    /// Records that the installed thing was made from these inputs; called last, so that a half-made one is made again.
+    fn write(&self) -> Result<()> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        fs::write(&self.path, &self.value).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::Stamp;
+
+    #[test]
+    fn a_stamp_is_current_only_for_the_inputs_it_was_written_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stamps/tool");
+        let stamp = Stamp::new(&path, &["lock", "go 1.26"]);
+        assert!(!stamp.is_current());
+        stamp.write().unwrap();
+        assert!(stamp.is_current());
+        assert!(!Stamp::new(&path, &["lock", "go 1.27"]).is_current());
+        assert!(!Stamp::new(&path, &["lockgo", " 1.26"]).is_current(), "the border between two inputs counts");
+    }
+}
