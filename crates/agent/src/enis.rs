@@ -170,8 +170,9 @@ fn describe_address(view: &AddressView) -> Option<Address<'_>> {
             }
             (time(Some(*since)), time(None))
         }
-        AddressState::Cooling { released } => (time(None), time(Some(*released))),
-        AddressState::Free { released: Some(released) } => (time(None), time(Some(*released))),
+        AddressState::Cooling { released } | AddressState::Free { released: Some(released) } => {
+            (time(None), time(Some(*released)))
+        }
         AddressState::Free { released: None } | AddressState::Quarantined => return None,
     };
     Some(Address { address: view.address, key, metadata, assigned, unassigned })

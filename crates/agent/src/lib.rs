@@ -3,11 +3,20 @@
 
 pub mod accept;
 pub mod checkpoint;
+pub mod cni_service;
 pub mod enis;
+pub mod evidence;
 pub mod host_files;
+pub mod http;
+pub mod introspection;
 pub mod limits;
 pub mod log_file;
 pub mod logging;
 pub mod metrics;
+pub mod node_service;
+pub mod peer;
+pub mod pool_handle;
+pub mod pool_task;
 pub mod socket;
 pub mod store;
+pub mod tombstones;

@@ -1,7 +1,7 @@
 //! Prometheus metrics: the incumbent's `awscni_*` names with their meaning, and Freeboard's own.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use freeboard_pool::{Cause, PoolView, Refusal};
 use prometheus::core::{Collector, Desc};
@@ -267,7 +267,20 @@ impl PoolGauges {
 #[derive(Clone, Debug)]
 struct ApiLatency {
     description: Desc,
-    calls: std::sync::Arc<Mutex<BTreeMap<(String, bool), (u64, f64)>>>,
+    calls: Arc<Mutex<BTreeMap<Calls, Latency>>>,
+}
+
+/// Calls of one action with one outcome.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Calls {
+    api: String,
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Latency {
+    calls: u64,
+    sum_milliseconds: f64,
 }
 
 impl ApiLatency {
@@ -278,14 +291,14 @@ impl ApiLatency {
         let labels = ["api", "error", "status"].map(str::to_owned).to_vec();
         let description =
             Desc::new(Self::NAME.to_owned(), Self::HELP.to_owned(), labels, std::collections::HashMap::new())?;
-        Ok(Self { description, calls: std::sync::Arc::default() })
+        Ok(Self { description, calls: Arc::default() })
     }
 
     fn observe(&self, api: &str, error: &str, milliseconds: f64) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, sum) = calls.entry((api.to_owned(), !error.is_empty())).or_default();
-        *count += 1;
-        *sum += milliseconds;
+        let latency = calls.entry(Calls { api: api.to_owned(), failed: !error.is_empty() }).or_default();
+        latency.calls += 1;
+        latency.sum_milliseconds += milliseconds;
     }
 }
 
@@ -299,7 +312,7 @@ impl Collector for ApiLatency {
         if calls.is_empty() {
             return Vec::new();
         }
-        let samples = calls.iter().map(|((api, failed), (count, sum))| {
+        let samples = calls.iter().map(|(Calls { api, failed }, latency)| {
             let status = if *failed { "400" } else { "200" };
             let labels = [("api", api.as_str()), ("error", if *failed { "true" } else { "false" }), ("status", status)];
             let labels = labels.map(|(name, value)| {
@@ -309,8 +322,8 @@ impl Collector for ApiLatency {
                 label
             });
             let mut summary = Summary::default();
-            summary.set_sample_count(*count);
-            summary.set_sample_sum(*sum);
+            summary.set_sample_count(latency.calls);
+            summary.set_sample_sum(latency.sum_milliseconds);
             let mut metric = Metric::from_label(labels.to_vec());
             metric.set_summary(summary);
             metric

@@ -1,0 +1,266 @@
+//! The one task that owns the pool engine: feeds it requests, outcomes and time, and carries out its effects.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use freeboard_pool::{
+    CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, OperationId, Pool, Refusal, Reply, RequestId,
+    Revision, Signal, Tally,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::checkpoint;
+use crate::metrics::Metrics;
+use crate::pool_handle::{Command, Noted, PoolEnd, Shown, Status};
+use crate::store::Store;
+
+/// Commands taken before effects are carried out, so that a burst shares one write.
+const BATCH: usize = 256;
+/// Decisions and refusals that introspection shows.
+const REMEMBERED: usize = 64;
+/// The engine is asked at least this often, so that a clock that was set back holds nothing up for long.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// At most this often a line with the pool's figures is logged: the incumbent's period.
+const STATS_PERIOD: Duration = Duration::from_secs(5);
+
+/// How the task reaches cloud and host.
+pub trait Operations: Send + Sync + 'static {
+    /// Carries out one operation to its end.
+    fn execute(&self, operation: CloudOperation) -> impl Future<Output = Result<CloudSuccess, CloudFailure>> + Send;
+}
+
+/// The task.
+pub struct PoolTask<O> {
+    pool: Pool,
+    operations: Arc<O>,
+    store: Store,
+    metrics: Arc<Metrics>,
+    end: PoolEnd,
+    outcomes: mpsc::UnboundedReceiver<(OperationId, Result<CloudSuccess, CloudFailure>)>,
+    outcome: mpsc::UnboundedSender<(OperationId, Result<CloudSuccess, CloudFailure>)>,
+    open: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    unwritten: bool,
+    writing: Option<JoinHandle<Result<Revision, String>>>,
+    decisions: VecDeque<Noted>,
+    refusals: VecDeque<(Timestamp, Refusal)>,
+    stats_at: Option<Instant>,
+    stats: Tally,
+}
+
+impl<O: Operations> PoolTask<O> {
+    /// The task at the end of a handle, ready to run.
+    pub fn new(pool: Pool, end: PoolEnd, operations: Arc<O>, store: Store, metrics: Arc<Metrics>) -> Self {
+        let (outcome, outcomes) = mpsc::unbounded_channel();
+        Self {
+            pool,
+            operations,
+            store,
+            metrics,
+            end,
+            outcomes,
+            outcome,
+            open: BTreeMap::new(),
+            unwritten: false,
+            writing: None,
+            decisions: VecDeque::new(),
+            refusals: VecDeque::new(),
+            stats_at: None,
+            stats: Tally::default(),
+        }
+    }
+
+    /// Runs until every handle is gone.
+    pub async fn run(mut self) {
+        loop {
+            self.carry_out_effects();
+            self.publish();
+            let sleep = self.sleep();
+            tokio::select! {
+                biased;
+                written = wait_for(&mut self.writing) => self.written(written),
+                Some((operation, outcome)) = self.outcomes.recv() => {
+                    self.pool.handle_cloud(operation, outcome, Timestamp::now());
+                }
+                command = self.end.commands.recv() => {
+                    let Some(command) = command else { return };
+                    self.handle(command);
+                    for _ in 1..BATCH {
+                        let Ok(command) = self.end.commands.try_recv() else { break };
+                        self.handle(command);
+                    }
+                }
+                () = tokio::time::sleep(sleep) => self.pool.handle_timeout(Timestamp::now()),
+            }
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = Timestamp::now();
+        let wait = self.pool.poll_timeout().map_or(SignedDuration::MAX, |(at, _)| at.duration_since(now));
+        // Never zero: a deadline that the engine does not move must not spin.
+        Duration::try_from(wait).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_SLEEP)
+    }
+
+    fn handle(&mut self, command: Command) {
+        let now = Timestamp::now();
+        // An answer that nobody waits for any more is no error.
+        match command {
+            Command::Add(request, add, answer) => {
+                self.open.insert(request, answer);
+                self.pool.handle_add(request, add, now);
+            }
+            Command::Del(request, del, answer) => {
+                self.open.insert(request, answer);
+                self.pool.handle_del(request, del, now);
+            }
+            Command::Cancel(request) => {
+                self.open.remove(&request);
+                self.pool.handle_cancel(request, now);
+            }
+            Command::Collect(network, valid, answer) => {
+                let _ = answer.send(self.pool.handle_collect(&network, &valid, now));
+            }
+            Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
+            Command::CanGive(answer) => drop(answer.send(self.pool.can_give(now))),
+            Command::Show(answer) => drop(answer.send(Box::new(Shown {
+                view: self.pool.view(),
+                alarms: self.pool.alarms(),
+                decisions: self.decisions.iter().cloned().collect(),
+                refusals: self.refusals.iter().cloned().collect(),
+            }))),
+            Command::Restore(allocations, cooling) => self.pool.handle_restore(allocations, cooling, now),
+            Command::Terminate => self.pool.handle_terminating(now),
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
+        while let Some(effect) = self.pool.poll_effect() {
+            match effect {
+                Effect::Persist(_) => self.unwritten = true,
+                Effect::Reply(request, reply) => self.reply(request, reply),
+                Effect::Cloud(id, operation) => self.start(id, operation),
+                Effect::Signal(signal) => self.signal(signal),
+            }
+        }
+        if self.unwritten && self.writing.is_none() {
+            self.unwritten = false;
+            self.write();
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        if let Reply::Refused(refusal) = &reply {
+            remember(&mut self.refusals, (Timestamp::now(), refusal.clone()));
+        }
+        if let Some(answer) = self.open.remove(&request) {
+            let _ = answer.send(reply);
+        }
+    }
+
+    /// Group commit: one write at a time, always of the newest state; what comes meanwhile shares the next.
+    fn write(&mut self) {
+        let state = self.pool.checkpoint();
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let text = checkpoint::encode(&state).map_err(|error| error.to_string())?;
+            let written = store.write(&text).map_err(|error| error.to_string());
+            metrics.checkpoint_seconds.observe(started.elapsed().as_secs_f64());
+            written.map(|()| state.revision)
+        }));
+    }
+
+    fn written(&mut self, outcome: Result<Revision, String>) {
+        self.writing = None;
+        if let Err(reason) = &outcome {
+            self.metrics.checkpoint_failures.inc();
+            tracing::warn!(%reason, "Failed to update backing store: what was not durable is undone and refused");
+        }
+        self.pool.handle_persisted(outcome, Timestamp::now());
+    }
+
+    fn start(&self, id: OperationId, operation: CloudOperation) {
+        let (operations, outcome) = (Arc::clone(&self.operations), self.outcome.clone());
+        tokio::spawn(async move {
+            let done = tokio::spawn(async move { operations.execute(operation).await }).await;
+            let done = done.unwrap_or_else(|error| {
+                // Its effect may have happened, so the pool must look before it believes anything.
+                let detail = format!("the operation ended abnormally: {error}");
+                let action = "agent".to_owned();
+                Err(CloudFailure { kind: FailureKind::Uncertain, action, detail, at: Timestamp::now() })
+            });
+            let _ = outcome.send((id, done));
+        });
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let at = Timestamp::now();
+        match signal {
+            Signal::Decision { what, why } => {
+                tracing::info!(%why, "{what}");
+                remember(&mut self.decisions, Noted { at, what, why });
+            }
+            Signal::Waiting { pod, refusal } => {
+                let pod = pod.map(|pod| pod.to_string()).unwrap_or_default();
+                let cause = refusal.cause.as_str();
+                tracing::info!(%pod, cause, "no free address yet; the ADD waits: {}", refusal.message);
+                remember(
+                    &mut self.decisions,
+                    Noted { at, what: format!("ADD of {pod} waits"), why: refusal.to_string() },
+                );
+            }
+            Signal::Alarm { what, contained } => {
+                self.metrics.alarms.inc();
+                tracing::error!(%contained, "{what}");
+                remember(&mut self.decisions, Noted { at, what, why: contained });
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let can_give = self.pool.can_give(Timestamp::now()).is_ok();
+        let due = self.stats_at.is_none_or(|last| last.elapsed() >= STATS_PERIOD);
+        if !due && self.end.status.borrow().can_give == can_give {
+            return;
+        }
+        let view = self.pool.view();
+        if view.tally != self.stats {
+            let tally = view.tally;
+            tracing::debug!(
+                free = tally.free,
+                quarantined = tally.quarantined,
+                waiting = view.waiting,
+                "IP stats for Network Card 0 - total IPs: {}, assigned IPs: {}, cooldown IPs: {}",
+                tally.total,
+                tally.assigned,
+                tally.cooling
+            );
+        }
+        (self.stats_at, self.stats) = (Some(Instant::now()), view.tally);
+        let now = Status { started: true, can_give, subnets: view.subnets.iter().map(|subnet| subnet.cidr).collect() };
+        self.end.status.send_if_modified(|status| {
+            let changed = *status != now;
+            *status = now;
+            changed
+        });
+    }
+}
+
+/// The end of the write that is under way; never, when there is none.
+async fn wait_for(writing: &mut Option<JoinHandle<Result<Revision, String>>>) -> Result<Revision, String> {
+    match writing {
+        Some(write) => write.await.unwrap_or_else(|error| Err(format!("the write ended abnormally: {error}"))),
+        None => std::future::pending().await,
+    }
+}
+
+fn remember<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.len() == REMEMBERED {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
