@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freeboard_address::{AttachmentKey, Cidr, PodKey};
+use freeboard_datapath::names::interface_table;
 use freeboard_pool::{AddRequest, Cause, DelRequest, Place, Refusal, Reply};
 use freeboard_rpc::cni::cni_backend_server::CniBackend;
 use freeboard_rpc::cni::{
@@ -13,7 +14,6 @@ use freeboard_rpc::cni::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::enis::route_table;
 use crate::evidence;
 use crate::metrics::Metrics;
 use crate::peer::root_only;
@@ -209,7 +209,7 @@ pub fn metadata(address: Ipv4Addr, device_index: u32) -> IpAllocationMetadata {
         ipv4_addr: address.to_string(),
         ipv6_addr: String::new(),
         device_number: i32::try_from(device_index).unwrap_or(i32::MAX),
-        route_table_id: i32::try_from(route_table(device_index)).unwrap_or(i32::MAX),
+        route_table_id: i32::try_from(interface_table(0, device_index)).unwrap_or(i32::MAX),
     }
 }
 

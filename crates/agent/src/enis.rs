@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use freeboard_datapath::names::interface_table;
 use freeboard_pool::{AddressState, AddressView, BlockView, InterfaceState, InterfaceView, PoolView};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -129,12 +130,6 @@ pub fn enis(view: &PoolView) -> Enis<'_> {
     Enis { flat: card.clone(), card }
 }
 
-/// The routing table of an interface on network card 0: `main` for the primary one (aws-vpc-cni §8.3).
-#[must_use]
-pub fn route_table(device_index: u32) -> u32 {
-    if device_index == 0 { 254 } else { device_index + 1 }
-}
-
 fn describe(interface: &InterfaceView) -> Interface<'_> {
     Interface {
         id: interface.id.as_str(),
@@ -145,7 +140,7 @@ fn describe(interface: &InterfaceView) -> Interface<'_> {
         blocks: interface.blocks.iter().map(|block| (block.cidr.to_string(), describe_block(block))).collect(),
         ipv6_blocks: BTreeMap::new(),
         is_excluded: interface.excluded,
-        route_table: route_table(interface.device_index),
+        route_table: interface_table(0, interface.device_index),
         subnet: interface.subnet.as_str(),
     }
 }
@@ -263,10 +258,5 @@ mod tests {
         assert_eq!(addresses["10.0.0.18"]["IPAMKey"]["networkName"], "");
         assert_eq!(addresses["10.0.0.18"]["UnassignedTime"], "2026-01-02T03:04:06Z");
         assert!(!body.to_string().contains("secret"), "ids that could forge a DEL are blank");
-    }
-
-    #[test]
-    fn tables_follow_the_device_index() {
-        assert_eq!([0, 1, 3].map(route_table), [254, 2, 4]);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use freeboard_address::{AttachmentKey, PodKey};
+use freeboard_datapath::names;
 use freeboard_pool::{Holding, RestoredAllocation};
 use jiff::Timestamp;
 
@@ -35,10 +36,7 @@ fn rebuilt(hash: &str) -> AttachmentKey {
 }
 
 fn hash_of(pod: &PodKey) -> String {
-    use sha1::{Digest, Sha1};
-    let mut hash = hex::encode(Sha1::digest(format!("{}.{}", pod.namespace, pod.name)));
-    hash.truncate(HASH_DIGITS);
-    hash
+    names::host_interface("", pod)
 }
 
 /// The hash in an interface's name: its last eleven characters, when they are hexadecimal and something stands before them.

@@ -1,5 +1,7 @@
 //! What an instance type allows: interfaces, addresses per interface, and pods.
 
+use freeboard_ec2::InstanceType;
+
 /// The limits of one instance type, on network card 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -39,6 +41,20 @@ fn parse(line: &str) -> Option<Limits> {
         // Unknown for some bare-metal types.
         processors: processors.parse().unwrap_or(0),
     })
+}
+
+/// The limits as EC2 describes a type.
+#[must_use]
+pub fn described(described: &InstanceType) -> Limits {
+    let network = &described.network_info;
+    let card = network.network_cards.iter().find(|card| card.index == network.default_network_card_index);
+    Limits {
+        interfaces: card.map_or(network.maximum_network_interfaces, |card| card.maximum_network_interfaces),
+        addresses_per_interface: network.ipv4_addresses_per_interface,
+        prefixes_supported: described.supports_prefixes(),
+        // Only the cap on pods with prefixes depends on it, and the smaller cap is the safe one.
+        processors: 0,
+    }
 }
 
 impl Limits {

@@ -1,2 +1,68 @@
-//! (under construction)
-fn main() {}
+//! The program `freeboard-agent`: reads the environment, starts logging, runs the agent.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use freeboard_agent::{logging, run};
+use freeboard_settings::{Environment, Settings};
+
+/// The node agent: gives pods their addresses.
+///
+/// Every setting is an environment variable; --print-settings lists them.
+#[derive(Debug, Parser)]
+#[command(name = "freeboard-agent", version)]
+struct Arguments {
+    /// Print every setting as a Markdown page and end.
+    #[arg(long)]
+    print_settings: bool,
+}
+
+fn main() -> ExitCode {
+    if Arguments::parse().print_settings {
+        write_out(&freeboard_settings::markdown());
+        return ExitCode::SUCCESS;
+    }
+    // A name or value that is no text cannot be one of ours.
+    let environment: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let (settings, notices) = match Settings::parse(&environment) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            write_error(&format!("freeboard-agent stops: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let (guard, complaint) = match logging::start(&settings.log_file, settings.log_level) {
+        Ok(started) => started,
+        Err(error) => {
+            write_error(&format!("freeboard-agent stops: logging cannot be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+    for notice in notices {
+        tracing::warn!("{}", notice.0);
+    }
+    let outcome = run::run(settings);
+    if let Err(error) = &outcome {
+        tracing::error!("Initialization failure: {error:#}");
+        // The log is a file on the host; whoever looks at the container sees this.
+        write_error(&format!("freeboard-agent stops: {error:#}"));
+    }
+    drop(guard);
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A closed pipe is no reason to panic.
+fn write_out(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn write_error(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use freeboard_ec2::{Action, Ec2Error, Observer};
 use freeboard_pool::{Cause, PoolView, Refusal};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType, Summary};
@@ -223,6 +225,13 @@ impl Metrics {
             self.pool.set(view);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl Observer for Metrics {
+    fn call_finished(&self, action: Action, outcome: Result<(), &Ec2Error>, elapsed: Duration) {
+        let error = outcome.err().map_or("", |error| error.code.as_str());
+        self.cloud_call(action.as_str(), error, elapsed.as_secs_f64());
     }
 }
 

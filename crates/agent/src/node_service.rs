@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use freeboard_address::AttachmentKey;
+use freeboard_datapath::names::interface_table;
 use freeboard_rpc::node::garbage_collect_reply::Released;
 use freeboard_rpc::node::node_agent_server::NodeAgent;
 use freeboard_rpc::node::{
@@ -11,7 +12,6 @@ use freeboard_rpc::node::{
 use tonic::{Request, Response, Status};
 
 use crate::cni_service::{metadata, not_started, wire};
-use crate::enis::route_table;
 use crate::peer::root_only;
 use crate::pool_handle::{Command, PoolError, PoolHandle};
 
@@ -36,7 +36,7 @@ impl NodeAgent for NodeService {
         };
         if let Some(index) = held.device_index {
             reply.device_number = i32::try_from(index).unwrap_or(i32::MAX);
-            reply.route_table_id = i32::try_from(route_table(index)).unwrap_or(i32::MAX);
+            reply.route_table_id = i32::try_from(interface_table(0, index)).unwrap_or(i32::MAX);
         }
         if !address.is_empty() && address != held.address.to_string() {
             reply.message = format!("{key} holds {}, not {address}", held.address);

@@ -38,6 +38,8 @@ pub enum Command {
     Restore(Vec<RestoredAllocation>, Vec<RestoredCooling>),
     /// The agent is shutting down.
     Terminate,
+    /// Answered when everything that must survive is written.
+    Settled(oneshot::Sender<()>),
 }
 
 /// The pool and the latest decisions.
@@ -69,6 +71,8 @@ pub struct Noted {
 pub struct Status {
     /// Whether the pool's task runs.
     pub started: bool,
+    /// Whether the pool knows its interfaces and its state.
+    pub ready: bool,
     /// Whether an ADD would be served now.
     pub can_give: bool,
     /// The subnets' blocks, as the cloud showed them last.
@@ -99,8 +103,10 @@ pub enum PoolError {
 /// The other end of [`PoolHandle`], for the task.
 #[derive(Debug)]
 pub struct PoolEnd {
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) status: watch::Sender<Status>,
+    /// What is asked.
+    pub commands: mpsc::Receiver<Command>,
+    /// What can be followed.
+    pub status: watch::Sender<Status>,
 }
 
 /// A handle and its other end. Requests can be made before the task runs; they wait for it.

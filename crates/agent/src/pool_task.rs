@@ -45,6 +45,7 @@ pub struct PoolTask<O> {
     open: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     unwritten: bool,
     writing: Option<JoinHandle<Result<Revision, String>>>,
+    settled: Vec<oneshot::Sender<()>>,
     decisions: VecDeque<Noted>,
     refusals: VecDeque<(Timestamp, Refusal)>,
     stats_at: Option<Instant>,
@@ -66,6 +67,7 @@ impl<O: Operations> PoolTask<O> {
             open: BTreeMap::new(),
             unwritten: false,
             writing: None,
+            settled: Vec::new(),
             decisions: VecDeque::new(),
             refusals: VecDeque::new(),
             stats_at: None,
@@ -134,6 +136,7 @@ impl<O: Operations> PoolTask<O> {
             }))),
             Command::Restore(allocations, cooling) => self.pool.handle_restore(allocations, cooling, now),
             Command::Terminate => self.pool.handle_terminating(now),
+            Command::Settled(answer) => self.settled.push(answer),
         }
     }
 
@@ -149,6 +152,11 @@ impl<O: Operations> PoolTask<O> {
         if self.unwritten && self.writing.is_none() {
             self.unwritten = false;
             self.write();
+        }
+        if self.writing.is_none() {
+            for answer in self.settled.drain(..) {
+                let _ = answer.send(());
+            }
         }
     }
 
@@ -241,7 +249,12 @@ impl<O: Operations> PoolTask<O> {
             );
         }
         (self.stats_at, self.stats) = (Some(Instant::now()), view.tally);
-        let now = Status { started: true, can_give, subnets: view.subnets.iter().map(|subnet| subnet.cidr).collect() };
+        let now = Status {
+            started: true,
+            ready: view.ready,
+            can_give,
+            subnets: view.subnets.iter().map(|subnet| subnet.cidr).collect(),
+        };
         self.end.status.send_if_modified(|status| {
             let changed = *status != now;
             *status = now;

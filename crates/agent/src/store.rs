@@ -63,6 +63,17 @@ impl Store {
         Ok(store)
     }
 
+    /// Makes and removes an empty file, so that a read-only directory is told at start and not by the first pod.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        let probe = self.directory().join(format!("{}probe", self.temporary_prefix()));
+        File::create(&probe).map_err(|error| self.error("write (AWS_VPC_K8S_CNI_BACKING_STORE)", error))?;
+        let _ = std::fs::remove_file(&probe);
+        Ok(())
+    }
+
     /// Reads the file. One that is torn, corrupt or of another version is renamed to `<name>.corrupt-<time>`.
     ///
     /// # Errors

@@ -1,0 +1,239 @@
+//! The host's network, through the datapath: one change at a time, each computed from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use freeboard_address::{Cidr, MacAddress, PodKey};
+use freeboard_datapath::host::{self, DesiredHost, ObservedHost, PodRoute, PrimaryInterface, SecondaryInterface};
+use freeboard_datapath::netlink::RouteSocket;
+use freeboard_datapath::{DatapathError, names};
+use freeboard_ec2::InterfaceMetadata;
+use freeboard_pool::{AddressState, PoolView};
+use freeboard_settings::Settings;
+use tokio::sync::Mutex;
+
+use crate::evidence::Witness;
+
+/// How long an attached interface may take to show as a link. Usually two seconds; AWS has needed thirty.
+const LINK_WAIT: Duration = Duration::from_secs(60);
+const LINK_PERIOD: Duration = Duration::from_millis(50);
+
+/// Why the host could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// No link has the hardware address of an attached interface.
+    #[error("failed to find the link which uses MAC address {mac}: it did not show within {} s", .waited.as_secs())]
+    NoLink {
+        /// The hardware address.
+        mac: MacAddress,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The work ended abnormally.
+    #[error("the work on the host's network ended abnormally: {0}")]
+    Abnormal(String),
+}
+
+/// What a secondary interface needs on the host.
+#[derive(Clone, Debug)]
+pub struct InterfacePlan {
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Its primary address.
+    pub address: Ipv4Addr,
+    /// Its subnet.
+    pub subnet: Cidr,
+    /// Its device index.
+    pub device_index: u32,
+}
+
+/// The host; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Host {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Arc<Settings>,
+    primary_mac: MacAddress,
+    primary_address: Option<Ipv4Addr>,
+    /// The secondary interfaces that are set up, by address. The lock also keeps changes one after another.
+    secondaries: Mutex<BTreeMap<Ipv4Addr, SecondaryInterface>>,
+}
+
+impl Host {
+    /// The host of the instance with this primary interface. Nothing is changed yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, primary: &InterfaceMetadata) -> Self {
+        let shared = Shared {
+            settings,
+            primary_mac: primary.mac,
+            primary_address: primary.primary_address(),
+            secondaries: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The node's own part: MTU and reverse-path filter of the primary interface, the rules that all pods share, SNAT; and the
+    /// incumbent's chains go.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn set_up_node(&self, vpc_cidrs: &[Cidr]) -> Result<(), HostError> {
+        let secondaries = self.shared.secondaries.lock().await;
+        self.apply(&secondaries, Vec::new()).await?;
+        drop(secondaries);
+        self.set_up_snat(vpc_cidrs).await
+    }
+
+    /// Waits for an attached interface's link and sets it up: address, table, rule, MTU.
+    ///
+    /// # Errors
+    /// When the link does not come, or the kernel refuses.
+    pub async fn set_up_interface(&self, plan: InterfacePlan) -> Result<(), HostError> {
+        wait_for_link(plan.mac).await?;
+        let secondary = SecondaryInterface {
+            mac: plan.mac,
+            address: plan.address,
+            subnet: plan.subnet,
+            table: names::interface_table(0, plan.device_index),
+            mtu_bytes: self.shared.settings.eni_mtu,
+        };
+        let mut secondaries = self.shared.secondaries.lock().await;
+        secondaries.insert(plan.address, secondary);
+        let applied = self.apply(&secondaries, Vec::new()).await;
+        if applied.is_err() {
+            secondaries.remove(&plan.address);
+        }
+        applied
+    }
+
+    /// Removes what is left of a detached interface: its routes went with its link, its rule did not.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn remove_interface(&self, address: Ipv4Addr) -> Result<(), HostError> {
+        let mut secondaries = self.shared.secondaries.lock().await;
+        secondaries.remove(&address);
+        self.apply(&secondaries, Vec::new()).await
+    }
+
+    /// Restores routes and rules of running pods where they were lost while no agent ran. What is right is not touched.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn assert_pods(&self, view: &PoolView) -> Result<(), HostError> {
+        let secondaries = self.shared.secondaries.lock().await;
+        let pods = pod_routes(view, &self.shared.settings.veth_prefix);
+        self.apply(&secondaries, pods).await
+    }
+
+    /// Makes SNAT and connection marks follow these blocks.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the old table is then still there, whole.
+    pub async fn set_up_snat(&self, vpc_cidrs: &[Cidr]) -> Result<(), HostError> {
+        let shared = Arc::clone(&self.shared);
+        let vpc_cidrs = vpc_cidrs.to_vec();
+        blocking(move || crate::snat::apply(&shared.settings, shared.primary_mac, shared.primary_address, &vpc_cidrs))
+            .await
+    }
+
+    /// The host interfaces of pods, with the addresses that are routed to them.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or keeps changing while it is read.
+    pub async fn witnesses(&self) -> Result<Vec<Witness>, HostError> {
+        blocking(|| {
+            let observed = ObservedHost::read_tables([])?;
+            let routed = observed.witnesses("");
+            let silent =
+                observed.links.iter().filter(|link| !routed.iter().any(|seen| seen.host_interface == link.name));
+            let silent: Vec<Witness> = silent.map(|link| Witness { link: link.name.clone(), address: None }).collect();
+            let routed =
+                routed.into_iter().map(|seen| Witness { link: seen.host_interface, address: Some(seen.address) });
+            Ok(routed.chain(silent).collect())
+        })
+        .await
+    }
+
+    async fn apply(
+        &self,
+        secondaries: &BTreeMap<Ipv4Addr, SecondaryInterface>,
+        pods: Vec<PodRoute>,
+    ) -> Result<(), HostError> {
+        let settings = &self.shared.settings;
+        let marked = settings.node_port_support || !settings.external_snat;
+        let desired = DesiredHost {
+            primary: PrimaryInterface { mac: self.shared.primary_mac, mtu_bytes: settings.eni_mtu },
+            secondaries: secondaries.values().cloned().collect(),
+            pods,
+            mark: marked.then_some(settings.connmark),
+            external_service_cidrs: settings.external_service_cidrs.iter().copied().collect::<BTreeSet<_>>(),
+            // A plugin may be adding a pod at any time; it removes what is stale for its address itself.
+            remove_orphans: false,
+        };
+        blocking(move || {
+            let plan = host::plan(&desired, &ObservedHost::read(&desired)?);
+            for change in &plan.changes {
+                tracing::info!("host: {change}");
+            }
+            for mac in &plan.missing_links {
+                tracing::warn!(%mac, "no link has the hardware address of a managed interface");
+            }
+            host::apply(&plan)
+        })
+        .await
+    }
+}
+
+/// The routes of the pods that hold an address.
+fn pod_routes(view: &PoolView, prefix: &str) -> Vec<PodRoute> {
+    let mut pods = Vec::new();
+    for interface in &view.interfaces {
+        let addresses = interface.blocks.iter().flat_map(|block| &block.addresses);
+        pods.extend(addresses.filter_map(|address| {
+            let AddressState::Assigned { pod: Some(pod), .. } = &address.state else { return None };
+            Some(PodRoute {
+                address: address.address,
+                table: names::interface_table(0, interface.device_index),
+                host_interface: host_interface(prefix, pod),
+            })
+        }));
+    }
+    pods
+}
+
+fn host_interface(prefix: &str, pod: &PodKey) -> String {
+    names::host_interface(prefix, pod)
+}
+
+async fn wait_for_link(mac: MacAddress) -> Result<(), HostError> {
+    let started = Instant::now();
+    loop {
+        let links = blocking(|| RouteSocket::open()?.links()).await?;
+        if links.iter().any(|link| link.mac == Some(mac)) {
+            return Ok(());
+        }
+        if started.elapsed() >= LINK_WAIT {
+            return Err(HostError::NoLink { mac, waited: LINK_WAIT });
+        }
+        tokio::time::sleep(LINK_PERIOD).await;
+    }
+}
+
+/// Netlink calls block, for some hundred microseconds each.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DatapathError> + Send + 'static,
+) -> Result<T, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => Err(HostError::Abnormal(error.to_string())),
+    }
+}

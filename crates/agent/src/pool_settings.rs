@@ -1,0 +1,48 @@
+//! The engine's settings and facts, from the agent's settings and the instance's limits.
+
+use freeboard_address::{Addresses, Prefixes};
+use freeboard_pool::{AllocationMode, Pacing, PoolSettings, RangePreference, Targets};
+use freeboard_settings::Settings;
+use jiff::SignedDuration;
+
+/// What the engine obeys.
+#[must_use]
+pub fn pool_settings(settings: &Settings, prefixes_supported: bool) -> PoolSettings {
+    let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
+    let defaults = Pacing::default();
+    PoolSettings {
+        mode: if settings.prefix_delegation && prefixes_supported {
+            AllocationMode::Prefixes
+        } else {
+            AllocationMode::SecondaryAddresses
+        },
+        targets: Targets {
+            warm_eni: settings.warm_eni_target,
+            warm_ip: settings.warm_ip_target.map(Addresses),
+            minimum_ip: settings.minimum_ip_target.map(Addresses),
+            warm_prefix: Prefixes(settings.warm_prefix_target),
+            max_eni: settings.max_eni,
+        },
+        cooldown: seconds(settings.cooldown_seconds),
+        preference: match settings.range_preference {
+            freeboard_settings::RangePreference::SecondaryFirst => RangePreference::SecondaryFirst,
+            freeboard_settings::RangePreference::PrimaryFirst => RangePreference::PrimaryFirst,
+            freeboard_settings::RangePreference::MostFree => RangePreference::MostFree,
+        },
+        add_wait: seconds(settings.add_wait_seconds),
+        add_queue: usize::try_from(settings.add_queue).unwrap_or(usize::MAX),
+        subnet_discovery: settings.subnet_discovery,
+        cluster_name: settings.cluster_name.clone(),
+        manage_untagged: settings.manage_untagged_eni,
+        manage_non_schedulable: settings.manage_non_schedulable,
+        provisioning_disabled: settings.provisioning_disabled,
+        pacing: Pacing {
+            shrink_interval: seconds(settings.shrink_seconds),
+            reconcile_interval: seconds(settings.reconcile_seconds),
+            subnets_when_short: seconds(settings.subnets_short_seconds),
+            subnets_when_calm: seconds(settings.subnets_calm_seconds),
+            backoff_max: seconds(settings.backoff_max_seconds),
+            ..defaults
+        },
+    }
+}

@@ -1,0 +1,220 @@
+//! The start: identity, limits, host, state, pool; then what runs beside the pool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use freeboard_address::Cidr;
+use freeboard_ec2::{DescribeInstanceTypes, Ec2Client, Ec2Config, ImdsConfig, Timeouts};
+use freeboard_pool::{CheckpointState, NodeFacts, Pool};
+use freeboard_settings::Settings;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::cloud::{Cloud, Seen};
+use crate::evidence;
+use crate::host::Host;
+use crate::host_files;
+use crate::http;
+use crate::identity::Metadata;
+use crate::introspection::{Introspection, MetricsPage};
+use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
+use crate::pool_handle::{Command, PoolEnd, PoolHandle};
+use crate::pool_settings::pool_settings;
+use crate::pool_task::PoolTask;
+use crate::stale;
+use crate::store::{Loaded, Store};
+use crate::tombstones;
+use crate::vpc_cidrs::Follower;
+
+/// The pause after the instance type's limits could not be read.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the start needs.
+pub(crate) struct Start {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pool: PoolHandle,
+    pub(crate) store: Store,
+    pub(crate) vpc_cidrs: watch::Sender<Vec<Cidr>>,
+    pub(crate) started: Instant,
+}
+
+impl Start {
+    /// Starts the agent and runs the pool until the end of the process.
+    pub(crate) async fn run(self, end: PoolEnd) -> anyhow::Result<()> {
+        let initializing = self.metrics.in_progress.with_label_values(&["nodeInit"]);
+        initializing.set(1);
+        if let Some(target) = host_files::install_plugin(&self.settings)? {
+            tracing::info!(file = %target.display(), "installed the plugin");
+        }
+        let metadata = Metadata::read(ImdsConfig::from_environment()).await?;
+        let identity = &metadata.identity;
+        tracing::info!(instance = %identity.instance, instance_type = identity.instance_type, zone = identity.zone, "found this instance");
+        let ec2 = self.ec2(&metadata).await?;
+        let limits = self.limits(&ec2, &identity.instance_type).await;
+        let facts = self.facts(&metadata, limits);
+
+        let vpc_cidrs = metadata.primary.vpc_cidrs.clone();
+        let host = Host::new(Arc::clone(&self.settings), &metadata.primary);
+        host.set_up_node(&vpc_cidrs).await.context("failed to set up host network")?;
+        self.vpc_cidrs.send_replace(vpc_cidrs.clone());
+
+        let state = self.state(&host).await?;
+        let now = Timestamp::now();
+        let mut pool = Pool::new(pool_settings(&self.settings, limits.prefixes_supported), facts.clone(), now);
+        let mut allocations = state.allocations.clone();
+        allocations.extend(state.conflicting);
+        pool.handle_restore(allocations, state.cooling, now);
+        let cloud = Arc::new(Cloud {
+            ec2,
+            metadata: metadata.clone(),
+            host: host.clone(),
+            facts,
+            settings: Arc::clone(&self.settings),
+            primary_range: vpc_cidrs.first().copied(),
+            seen: std::sync::Mutex::new(Seen::default()),
+        });
+        initializing.set(0);
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
+        let task = PoolTask::new(pool, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
+        self.start_companions(host, metadata, state.allocations);
+        task.run().await;
+        anyhow::bail!("the pool's task has ended")
+    }
+
+    async fn ec2(&self, metadata: &Metadata) -> anyhow::Result<Ec2Client> {
+        let mut config = Ec2Config::from_environment().await?;
+        let attempt = Duration::from_secs(u64::from(self.settings.http_timeout_seconds));
+        config.timeouts = Timeouts { attempt, call: attempt * 3 };
+        let observer: Arc<Metrics> = Arc::clone(&self.metrics);
+        config.observer = Some(observer);
+        if config.region != metadata.identity.region {
+            tracing::warn!(
+                configured = config.region,
+                instance = metadata.identity.region,
+                "the configured region is not the instance's"
+            );
+        }
+        Ok(Ec2Client::new(config)?)
+    }
+
+    /// The type's limits: from the table, or from EC2 for a type that is younger than the table. Asked until there is an answer.
+    async fn limits(&self, ec2: &Ec2Client, instance_type: &str) -> Limits {
+        if let Some(limits) = limits::known(instance_type) {
+            return limits;
+        }
+        let request = DescribeInstanceTypes { instance_types: vec![instance_type.to_owned()], filters: Vec::new() };
+        loop {
+            match ec2.describe_instance_types(&request).await.map(|types| types.into_iter().next()) {
+                Ok(Some(described)) => return limits::described(&described),
+                Ok(None) => {
+                    tracing::error!(instance_type, "Failed to get ENI limits: EC2 does not know the instance type")
+                }
+                Err(error) => tracing::error!(instance_type, %error, "Failed to get ENI limits; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn facts(&self, metadata: &Metadata, limits: Limits) -> NodeFacts {
+        let settings = &self.settings;
+        if settings.prefix_delegation && !limits.prefixes_supported {
+            tracing::warn!(
+                instance_type = metadata.identity.instance_type,
+                "Prefix delegation is not supported on non-nitro instance: single addresses are used"
+            );
+        }
+        let by_type = || limits.max_pods(settings.prefix_delegation && limits.prefixes_supported, settings.max_eni);
+        NodeFacts {
+            instance: metadata.identity.instance.clone(),
+            instance_type: metadata.identity.instance_type.clone(),
+            interface_limit: limits.interfaces,
+            addresses_per_interface: limits.addresses_per_interface,
+            prefixes_supported: limits.prefixes_supported,
+            max_pods: settings.max_pods.unwrap_or_else(by_type),
+            vpc: metadata.primary.vpc.clone(),
+            zone: metadata.identity.zone.clone(),
+            primary_interface: metadata.primary.id.clone(),
+            primary_subnet: metadata.primary.subnet.clone(),
+        }
+    }
+
+    /// The state of the last run; when its file is lost, what the kernel says.
+    async fn state(&self, host: &Host) -> anyhow::Result<CheckpointState> {
+        let now = Timestamp::now();
+        let (moved_to, reason) = match self.store.load(now)? {
+            Loaded::Absent => {
+                tracing::debug!("backing store doesn't exists: this is the first start since the last boot");
+                return Ok(CheckpointState::default());
+            }
+            Loaded::Restored(state) => {
+                tracing::info!(
+                    allocations = state.allocations.len(),
+                    cooling = state.cooling.len(),
+                    "restored the checkpoint"
+                );
+                return Ok(state);
+            }
+            Loaded::Quarantined { moved_to, reason } => (moved_to, reason),
+        };
+        let witnesses =
+            host.witnesses().await.context("failed ipam state recovery: the host's interfaces cannot be read")?;
+        let allocations = evidence::rebuild(&witnesses, now);
+        tracing::error!(
+            file = %moved_to.display(), allocations = allocations.len(),
+            "failed ipam state recovery: {reason}; the file is set aside and the state is rebuilt from the host's own interfaces"
+        );
+        Ok(CheckpointState { allocations, ..CheckpointState::default() })
+    }
+
+    /// What runs beside the pool. None of it is vital: pods get addresses without.
+    fn start_companions(self, host: Host, metadata: Metadata, restored: Vec<freeboard_pool::RestoredAllocation>) {
+        let Self { settings, metrics, pool, vpc_cidrs, .. } = self;
+        let follower = Follower {
+            metadata,
+            host: host.clone(),
+            known: vpc_cidrs,
+            pool: pool.status(),
+            period: Duration::from_secs(u64::from(settings.vpc_cidr_seconds)),
+        };
+        tokio::spawn(follower.run());
+        let directory: PathBuf = settings.tombstone_directory.clone();
+        tokio::spawn(tombstones::watch(directory, pool.clone(), Arc::clone(&metrics)));
+        tokio::spawn(after_ready(host, pool.clone(), restored, Arc::clone(&metrics)));
+        if !settings.disable_introspection {
+            let handler = Introspection { pool: pool.clone(), settings: Arc::clone(&settings) };
+            let bind = settings.introspection_bind_address.clone();
+            tokio::spawn(http::serve(bind, "INTROSPECTION_BIND_ADDRESS", Arc::new(handler)));
+        }
+        if !settings.disable_metrics {
+            let bind = settings.metrics_bind_address.clone();
+            let handler = MetricsPage { pool, metrics };
+            tokio::spawn(http::serve(bind, "FREEBOARD_METRICS_BIND_ADDRESS", Arc::new(handler)));
+        }
+    }
+}
+
+/// When the pool knows its interfaces: the routes of pods that were lost while no agent ran come back, and allocations that
+/// nothing speaks for go.
+async fn after_ready(
+    host: Host,
+    pool: PoolHandle,
+    restored: Vec<freeboard_pool::RestoredAllocation>,
+    metrics: Arc<Metrics>,
+) {
+    let mut status = pool.status();
+    if status.wait_for(|status| status.ready).await.is_err() {
+        return;
+    }
+    if let Ok(shown) = pool.ask(Command::Show).await
+        && let Err(error) = host.assert_pods(&shown.view).await
+    {
+        tracing::error!(%error, "the routes of running pods could not be checked");
+    }
+    // The only error is that the agent ends.
+    let _ = stale::release_stale(restored, host, pool, metrics).await;
+}
