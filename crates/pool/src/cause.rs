@@ -28,6 +28,8 @@ pub enum Cause {
     StillGrowing,
     /// The node is cordoned, so the pool is not grown.
     NodeCordoned,
+    /// `DISABLE_NETWORK_RESOURCE_PROVISIONING` forbids to take more addresses.
+    ProvisioningDisabled,
     /// The agent has not finished its start.
     NotReady,
     /// The agent is shutting down.
@@ -40,7 +42,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for metric labels and reference pages.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SubnetExhausted,
         Self::SubnetFragmented,
         Self::InterfaceLimit,
@@ -51,6 +53,7 @@ impl Cause {
         Self::CoolingDown,
         Self::StillGrowing,
         Self::NodeCordoned,
+        Self::ProvisioningDisabled,
         Self::NotReady,
         Self::Terminating,
         Self::QueueFull,
@@ -71,6 +74,7 @@ impl Cause {
             Self::CoolingDown => "CoolingDown",
             Self::StillGrowing => "StillGrowing",
             Self::NodeCordoned => "NodeCordoned",
+            Self::ProvisioningDisabled => "ProvisioningDisabled",
             Self::NotReady => "NotReady",
             Self::Terminating => "Terminating",
             Self::QueueFull => "QueueFull",

@@ -4,11 +4,26 @@
 //! [`Pool::poll_effect`], one at a time and in order; [`Pool::poll_timeout`] says when, and why, to call
 //! [`Pool::handle_timeout`]. See `ARCHITECTURE.md` for the invariants that the engine keeps.
 
+mod audit;
+mod backoff;
 mod cause;
+mod cloud;
 mod effect;
+mod growth;
 mod input;
+mod persist;
+mod placement;
+mod policy;
 mod pool;
+mod reconcile;
+mod refusal;
+mod requests;
+mod shrink;
+mod snapshot;
+mod store;
+mod subnets;
 mod view;
+mod waiting;
 
 pub use cause::{Cause, Place, Refusal};
 pub use effect::{CloudOperation, Effect, Reply, Signal};

@@ -1,92 +1,216 @@
 //! The pool of one node: takes inputs, hands out effects.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 
-use freeboard_address::AttachmentKey;
+use freeboard_address::{AttachmentKey, Cidr, EniId, SubnetId};
 use jiff::Timestamp;
 
+use crate::backoff::{Action, Pause, later};
 use crate::cause::Refusal;
-use crate::effect::Effect;
+use crate::effect::{CloudOperation, Effect, Reply, Signal};
 use crate::input::{
-    AddRequest, CheckpointState, CloudFailure, CloudSuccess, DelRequest, NodeFacts, ObservedInterface, OperationId,
-    PoolSettings, RequestId, RestoredAllocation, RestoredCooling, Revision,
+    AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
+    RestoredCooling,
 };
-use crate::view::{Alarm, Holding, PoolView, Tally};
+use crate::persist::Journal;
+use crate::reconcile::Look;
+use crate::store::{Step, Store};
+use crate::subnets::Subnets;
+use crate::view::Holding;
+use crate::waiting::{Waiter, Waiting};
+
+/// A cloud operation in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    pub(crate) operation: CloudOperation,
+    pub(crate) since: Timestamp,
+    pub(crate) step: Step,
+}
 
 /// The address pool of one node.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    settings: PoolSettings,
-    facts: NodeFacts,
-    effects: VecDeque<Effect>,
+    pub(crate) settings: PoolSettings,
+    pub(crate) facts: NodeFacts,
+    pub(crate) started: Timestamp,
+    pub(crate) step: Step,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) wake: Option<(Timestamp, &'static str)>,
+
+    pub(crate) store: Store,
+    pub(crate) journal: Journal,
+    pub(crate) waiting: Waiting,
+    pub(crate) schedulable: bool,
+    pub(crate) terminating: bool,
+
+    /// Whether the interfaces were read at least once.
+    pub(crate) interfaces_known: bool,
+    /// Whether a first read of the subnets was answered, well or badly.
+    pub(crate) subnets_answered: bool,
+    /// What `handle_restore` brought, until the interfaces are known.
+    pub(crate) to_restore: Option<(Vec<RestoredAllocation>, Vec<RestoredCooling>)>,
+    pub(crate) restored: bool,
+    /// DELs that came before the state was known.
+    pub(crate) early_dels: Vec<(RequestId, DelRequest)>,
+
+    pub(crate) subnets: Subnets,
+    pub(crate) operations: BTreeMap<OperationId, Operation>,
+    pub(crate) last_operation: u64,
+    /// Creations whose answer was lost; repeated with the same token.
+    pub(crate) lost_creations: Vec<CloudOperation>,
+    pub(crate) actions: BTreeMap<Action, Pause>,
+    pub(crate) hosts: BTreeMap<EniId, Pause>,
+    /// Interfaces that the pool leaves alone, with their device index.
+    pub(crate) unmanaged: BTreeMap<EniId, u32>,
+    /// Fewer interfaces than the type's limit, as the cloud taught; and until when this is believed.
+    pub(crate) learned_limit: Option<(u32, Timestamp)>,
+    /// What was given back a short while ago, and when: a look that still shows it is late.
+    pub(crate) given_back: BTreeMap<Cidr, (Step, Timestamp)>,
+    pub(crate) interfaces_given_back: BTreeMap<EniId, (Step, Timestamp)>,
+    pub(crate) last_change: Timestamp,
+    pub(crate) last_look: Timestamp,
+    pub(crate) last_shrink: Option<Timestamp>,
+    /// When the interfaces are to be read next, beside the regular reading.
+    pub(crate) look_due: Option<Timestamp>,
+    pub(crate) subnets_asked_at: Option<Timestamp>,
 }
 
 impl Pool {
     /// A pool that knows nothing yet; its first effects read the interfaces and the subnets. ADDs wait until the interfaces are
     /// known and [`Pool::handle_restore`] was called, in either order.
     #[must_use]
-    pub fn new(settings: PoolSettings, facts: NodeFacts, _now: Timestamp) -> Self {
-        Self { settings, facts, effects: VecDeque::new() }
+    pub fn new(settings: PoolSettings, facts: NodeFacts, now: Timestamp) -> Self {
+        let mut pool = Self {
+            settings,
+            facts,
+            started: now,
+            step: Step::default(),
+            effects: VecDeque::new(),
+            wake: None,
+            store: Store::default(),
+            journal: Journal::default(),
+            waiting: Waiting::default(),
+            schedulable: true,
+            terminating: false,
+            interfaces_known: false,
+            subnets_answered: false,
+            to_restore: None,
+            restored: false,
+            early_dels: Vec::new(),
+            subnets: Subnets::default(),
+            operations: BTreeMap::new(),
+            last_operation: 0,
+            lost_creations: Vec::new(),
+            actions: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            unmanaged: BTreeMap::new(),
+            learned_limit: None,
+            given_back: BTreeMap::new(),
+            interfaces_given_back: BTreeMap::new(),
+            last_change: now,
+            last_look: now,
+            last_shrink: None,
+            look_due: Some(now),
+            subnets_asked_at: None,
+        };
+        pool.advance(now);
+        pool
     }
 
     /// All interfaces of the instance, read just now by the shell itself (an engine's own read comes by [`Pool::handle_cloud`]).
-    pub fn handle_interfaces(&mut self, _interfaces: Vec<ObservedInterface>, _now: Timestamp) {}
+    pub fn handle_interfaces(&mut self, interfaces: Vec<ObservedInterface>, now: Timestamp) {
+        self.begin();
+        let look = Look { step: self.step, at: now };
+        self.reconcile(interfaces, look, now);
+        self.advance(now);
+    }
 
     /// The durable state of an earlier run: from the checkpoint, or rebuilt from the kernel's evidence; empty lists when there is
-    /// none. To be called once. An allocation on an address that no interface carries is quarantined and reported, never dropped.
+    /// none. An allocation on an address that no interface carries is quarantined and reported, never dropped; of two on one
+    /// address the newer counts and the older is quarantined until its DEL.
     pub fn handle_restore(
         &mut self,
-        _allocations: Vec<RestoredAllocation>,
-        _cooling: Vec<RestoredCooling>,
-        _now: Timestamp,
+        allocations: Vec<RestoredAllocation>,
+        cooling: Vec<RestoredCooling>,
+        now: Timestamp,
     ) {
+        self.begin();
+        self.to_restore = Some((allocations, cooling));
+        self.restore(now);
+        self.advance(now);
     }
 
     /// New settings, as a whole.
-    pub fn handle_settings(&mut self, settings: PoolSettings, _now: Timestamp) {
-        self.settings = settings;
+    pub fn handle_settings(&mut self, settings: PoolSettings, now: Timestamp) {
+        self.begin();
+        if self.settings != settings {
+            self.decide("obey new settings".to_owned(), "the settings changed".to_owned());
+            self.settings = settings;
+        }
+        self.advance(now);
     }
 
     /// An ADD. Answered by [`Effect::Reply`] with `Assigned` or `Refused`; the same key gets the same address.
-    pub fn handle_add(&mut self, _request: RequestId, _add: AddRequest, _now: Timestamp) {}
+    pub fn handle_add(&mut self, request: RequestId, add: AddRequest, now: Timestamp) {
+        self.begin();
+        self.waiting.queue.push_back(Waiter { request, add, since: now, announced: false });
+        self.advance(now);
+    }
 
     /// A DEL. Answered by [`Effect::Reply`] with `Released`, `UnknownPod`, or `Refused` when it could not be made durable.
-    pub fn handle_del(&mut self, _request: RequestId, _del: DelRequest, _now: Timestamp) {}
+    pub fn handle_del(&mut self, request: RequestId, del: DelRequest, now: Timestamp) {
+        self.begin();
+        if self.is_ready() {
+            self.release(request, &del.key, now);
+        } else {
+            self.early_dels.push((request, del));
+        }
+        self.advance(now);
+    }
 
     /// The caller of a request is gone. A waiting ADD leaves the queue; what is assigned stays assigned until its DEL.
-    pub fn handle_cancel(&mut self, _request: RequestId, _now: Timestamp) {}
-
-    /// CNI GC: releases everything held in `network` whose key is not in `valid`; returns what was released.
-    pub fn handle_collect(
-        &mut self,
-        _network: &str,
-        _valid: &BTreeSet<AttachmentKey>,
-        _now: Timestamp,
-    ) -> Vec<Holding> {
-        Vec::new()
+    pub fn handle_cancel(&mut self, request: RequestId, now: Timestamp) {
+        self.begin();
+        self.waiting.queue.retain(|waiter| waiter.request != request);
+        self.advance(now);
     }
 
-    /// The outcome of a cloud operation.
-    pub fn handle_cloud(
-        &mut self,
-        _operation: OperationId,
-        _outcome: Result<CloudSuccess, CloudFailure>,
-        _now: Timestamp,
-    ) {
+    /// CNI GC: releases everything held in `network` whose key is not in `valid`; returns what was released. Nothing is released
+    /// before the state is known.
+    pub fn handle_collect(&mut self, network: &str, valid: &BTreeSet<AttachmentKey>, now: Timestamp) -> Vec<Holding> {
+        self.begin();
+        let released = if self.is_ready() { self.collect(network, valid, now) } else { Vec::new() };
+        self.advance(now);
+        released
     }
-
-    /// The checkpoint was written, covering `Ok(revision)`; or the write failed, with the reason. After a failure everything that
-    /// was not durable is undone and refused.
-    pub fn handle_persisted(&mut self, _outcome: Result<Revision, String>, _now: Timestamp) {}
 
     /// The time that [`Pool::poll_timeout`] asked for has come.
-    pub fn handle_timeout(&mut self, _now: Timestamp) {}
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.begin();
+        self.advance(now);
+    }
 
     /// Whether the node may be scheduled on; a cordoned node's pool is not grown.
-    pub fn handle_schedulable(&mut self, _schedulable: bool, _now: Timestamp) {}
+    pub fn handle_schedulable(&mut self, schedulable: bool, now: Timestamp) {
+        self.begin();
+        if self.schedulable != schedulable {
+            let what = if schedulable { "grow the pool when needed" } else { "do not grow the pool" };
+            self.decide(
+                what.to_owned(),
+                format!("the node is {}", if schedulable { "uncordoned" } else { "cordoned" }),
+            );
+            self.schedulable = schedulable;
+        }
+        self.advance(now);
+    }
 
     /// The agent is shutting down: nothing is grown, waiting and new ADDs are refused; DELs are still served.
-    pub fn handle_terminating(&mut self, _now: Timestamp) {}
+    pub fn handle_terminating(&mut self, now: Timestamp) {
+        self.begin();
+        self.terminating = true;
+        self.advance(now);
+    }
 
     /// The next thing to do, in order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
@@ -96,32 +220,7 @@ impl Pool {
     /// When to call [`Pool::handle_timeout`] at the latest, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
-        None
-    }
-
-    /// The durable state, with the revision that it covers.
-    #[must_use]
-    pub fn checkpoint(&self) -> CheckpointState {
-        CheckpointState::default()
-    }
-
-    /// Everything that can be seen.
-    #[must_use]
-    pub fn view(&self) -> PoolView {
-        PoolView {
-            ready: false,
-            tally: Tally::default(),
-            prefixes: 0,
-            waiting: 0,
-            waiting_since: None,
-            interfaces: Vec::new(),
-            unmanaged_interfaces: 0,
-            interface_limit: self.facts.interface_limit,
-            slots_per_interface: self.facts.addresses_per_interface.saturating_sub(1),
-            subnets: Vec::new(),
-            operations: Vec::new(),
-            quarantined: Vec::new(),
-        }
+        self.wake
     }
 
     /// Whether an ADD that came now would be served: an address is free, or growth is possible and not known to fail.
@@ -129,25 +228,94 @@ impl Pool {
     /// # Errors
     ///
     /// The refusal that the ADD would get.
-    pub fn can_give(&self, _now: Timestamp) -> Result<(), Refusal> {
-        Ok(())
+    pub fn can_give(&self, now: Timestamp) -> Result<(), Refusal> {
+        let servable = !self.terminating && self.is_ready();
+        if servable && (self.pick().is_some() || self.is_room_coming(0, later(now, self.settings.add_wait), now)) {
+            return Ok(());
+        }
+        Err(self.explain(now))
     }
 
-    /// What is held under a key.
-    #[must_use]
-    pub fn holds(&self, _key: &AttachmentKey) -> Option<Holding> {
-        None
+    pub(crate) fn is_ready(&self) -> bool {
+        self.interfaces_known && self.restored
     }
 
-    /// What should not be, and still is.
-    #[must_use]
-    pub fn alarms(&self) -> Vec<Alarm> {
-        Vec::new()
+    pub(crate) fn begin(&mut self) {
+        self.step = Step(self.step.0 + 1);
     }
 
-    /// Violations of the invariants, each as a sentence; empty when all is well. For tests and for a self-check.
-    #[must_use]
-    pub fn audit(&self) -> Vec<String> {
-        Vec::new()
+    /// Does everything that is due, in a fixed order.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        self.wake = None;
+        self.expire(now);
+        self.rewrite_state(now);
+        self.serve(now);
+        self.grow(now);
+        self.shrink(now);
+        self.look(now);
+        self.refuse_waiting(now);
+        self.announce(now);
+    }
+
+    /// Asks for a `handle_timeout` at `at`; the earliest wish counts. What is already due is done by the caller.
+    pub(crate) fn wake(&mut self, at: Timestamp, why: &'static str, now: Timestamp) {
+        if at > now && self.wake.is_none_or(|(earliest, _)| at < earliest) {
+            self.wake = Some((at, why));
+        }
+    }
+
+    pub(crate) fn reply(&mut self, request: RequestId, reply: Reply) {
+        self.effects.push_back(Effect::Reply(request, reply));
+    }
+
+    pub(crate) fn decide(&mut self, what: String, why: String) {
+        self.effects.push_back(Effect::Signal(Signal::Decision { what, why }));
+    }
+
+    pub(crate) fn alarm(&mut self, what: String, contained: &str) {
+        self.effects.push_back(Effect::Signal(Signal::Alarm { what, contained: contained.to_owned() }));
+    }
+
+    /// Starts a cloud operation.
+    pub(crate) fn start(&mut self, operation: CloudOperation, now: Timestamp) {
+        self.last_operation += 1;
+        let id = OperationId(self.last_operation);
+        if let Some(interface) = interface_of(&operation).and_then(|id| self.store.interfaces.get_mut(id)) {
+            interface.operation = Some(id);
+        }
+        self.effects.push_back(Effect::Cloud(id, operation.clone()));
+        self.operations.insert(id, Operation { operation, since: now, step: self.step });
+    }
+
+    /// A client token that no other creation of this instance has or had.
+    pub(crate) fn next_token(&self) -> String {
+        format!("{}-{}-{}", self.facts.instance, self.started.as_millisecond(), self.last_operation + 1)
+    }
+
+    /// How a subnet is named to people.
+    pub(crate) fn subnet_name(&self, id: &SubnetId) -> String {
+        self.subnets.get(id).map_or_else(|| format!("subnet {id}"), |subnet| format!("subnet {}", subnet.cidr))
+    }
+
+    /// The free address that the next pod gets.
+    pub(crate) fn pick(&self) -> Option<Ipv4Addr> {
+        crate::placement::pick(&self.store, |interface| {
+            (!self.is_excluded(interface)).then(|| self.rank(&interface.subnet))
+        })
+    }
+}
+
+/// The interface that an operation is about.
+pub(crate) fn interface_of(operation: &CloudOperation) -> Option<&EniId> {
+    match operation {
+        CloudOperation::AttachInterface { interface, .. }
+        | CloudOperation::PrepareInterface { interface, .. }
+        | CloudOperation::AssignAddresses { interface, .. }
+        | CloudOperation::AssignPrefixes { interface, .. }
+        | CloudOperation::Unassign { interface, .. }
+        | CloudOperation::ReleaseInterface { interface } => Some(interface),
+        CloudOperation::DescribeSubnets
+        | CloudOperation::DescribeInterfaces
+        | CloudOperation::CreateInterface { .. } => None,
     }
 }

@@ -1,0 +1,351 @@
+//! The outcomes of cloud operations.
+
+use freeboard_address::{Cidr, EniId, SubnetId};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::backoff::{Action, Backoff, Pause, later};
+use crate::effect::CloudOperation;
+use crate::input::{CloudFailure, CloudSuccess, FailureKind, ObservedInterface, OperationId};
+use crate::pool::{Operation, Pool, interface_of};
+use crate::reconcile::Look;
+use crate::store::{Interface, Phase};
+
+/// A lower limit on interfaces, learned from a refused attachment, is believed this long: what took the place may go away.
+const LEARNED_LIMIT_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+impl Pool {
+    /// The outcome of a cloud operation. An outcome of an operation that is not in flight is ignored, with an alarm.
+    pub fn handle_cloud(&mut self, id: OperationId, outcome: Result<CloudSuccess, CloudFailure>, now: Timestamp) {
+        self.begin();
+        let Some(operation) = self.operations.remove(&id) else {
+            self.alarm(format!("an outcome of operation {} came, which is not in flight", id.0), "it is ignored");
+            return self.advance(now);
+        };
+        if let Some(interface) = interface_of(&operation.operation).and_then(|id| self.store.interfaces.get_mut(id)) {
+            interface.operation = None;
+        }
+        let action = Action::of(&operation.operation);
+        match outcome {
+            Ok(success) => {
+                self.actions.remove(&action);
+                self.succeed(&operation, success, now);
+            }
+            Err(failure) => self.fail(&operation, &failure, now),
+        }
+        self.advance(now);
+    }
+
+    fn succeed(&mut self, operation: &Operation, success: CloudSuccess, now: Timestamp) {
+        if !matches!(
+            operation.operation,
+            CloudOperation::DescribeSubnets
+                | CloudOperation::DescribeInterfaces
+                | CloudOperation::PrepareInterface { .. }
+        ) {
+            self.last_change = now;
+        }
+        match success {
+            CloudSuccess::Subnets(seen) => {
+                self.subnets_answered = true;
+                for (subnet, free) in self.subnets.look(seen, &self.facts.zone, now, &self.settings.pacing) {
+                    let name = self.subnet_name(&subnet);
+                    self.decide(format!("use {name} again"), format!("it has {free} free addresses"));
+                }
+            }
+            CloudSuccess::Interfaces(seen) => {
+                let look = Look { step: operation.step, at: operation.since };
+                self.reconcile(seen, look, now);
+            }
+            CloudSuccess::Created(seen) => self.created(&seen, operation.since, now),
+            CloudSuccess::Attached(id) => {
+                self.hosts.remove(&id);
+                if let Some(interface) = self.store.interfaces.get_mut(&id) {
+                    interface.phase = Phase::Ready;
+                    interface.attached = true;
+                    interface.missing_since = None;
+                    interface.known = self.step;
+                }
+            }
+            CloudSuccess::AssignedAddresses(id, addresses) => {
+                let blocks = addresses.into_iter().map(Cidr::host).collect();
+                self.assigned(&id, blocks, operation.since, now);
+            }
+            CloudSuccess::AssignedPrefixes(id, prefixes) => self.assigned(&id, prefixes, operation.since, now),
+            CloudSuccess::Unassigned(id) => self.unassigned(&id, operation, now),
+            CloudSuccess::Released(id) => self.interface_released(&id, now),
+        }
+    }
+
+    fn created(&mut self, seen: &ObservedInterface, started: Timestamp, now: Timestamp) {
+        let mut interface = Interface::new(seen, Phase::Created, now, self.step);
+        interface.attached = false;
+        // It has no device index before it is attached; the last one keeps it behind all others.
+        interface.device_index = u32::MAX;
+        self.store.interfaces.insert(seen.id.clone(), interface);
+        let blocks: Vec<_> =
+            seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
+        self.subnets.took(&seen.subnet, 1, started, now, &self.settings.pacing);
+        self.assigned(&seen.id, blocks, started, now);
+    }
+
+    fn assigned(&mut self, id: &EniId, blocks: Vec<Cidr>, started: Timestamp, now: Timestamp) {
+        let Some(subnet) = self.store.interfaces.get(id).map(|interface| interface.subnet.clone()) else {
+            self.look_due = Some(now);
+            return;
+        };
+        let count: u64 = blocks.iter().map(|block| block.size()).sum();
+        for block in blocks {
+            self.given_back.remove(&block);
+            self.adopt(id, block);
+        }
+        self.subnets.took(&subnet, u32::try_from(count).unwrap_or(u32::MAX), started, now, &self.settings.pacing);
+    }
+
+    /// Takes a block into an interface, unless another interface still has it, or a part of it, in the pool.
+    pub(crate) fn adopt(&mut self, id: &EniId, block: Cidr) {
+        let taken = |interface: &Interface| {
+            interface.primary_address == block.network() && block.length() == 32
+                || interface.blocks.keys().any(|known| known.overlaps(block))
+        };
+        if let Some(other) = self.store.interfaces.values().find(|interface| taken(interface)) {
+            if other.id != *id {
+                let what = format!("the cloud shows {block} on {id}, and the pool has it on {}", other.id);
+                self.alarm(what, "it stays where it was until two looks agree that it left");
+            }
+            return;
+        }
+        let known = self.step;
+        if let Some(interface) = self.store.interfaces.get_mut(id) {
+            interface.adopt(block, known);
+        }
+    }
+
+    fn unassigned(&mut self, id: &EniId, operation: &Operation, now: Timestamp) {
+        let CloudOperation::Unassign { addresses, prefixes, .. } = &operation.operation else { return };
+        let blocks: Vec<_> = addresses.iter().copied().map(Cidr::host).chain(prefixes.iter().copied()).collect();
+        for block in blocks {
+            self.given_back.insert(block, (self.step, now));
+            self.drop_block(id, block, "it was given back to the subnet", now);
+        }
+    }
+
+    fn interface_released(&mut self, id: &EniId, now: Timestamp) {
+        self.interfaces_given_back.insert(id.clone(), (self.step, now));
+        self.hosts.remove(id);
+        self.drop_interface(id, "its interface was given back", now);
+    }
+
+    fn fail(&mut self, operation: &Operation, failure: &CloudFailure, now: Timestamp) {
+        let action = Action::of(&operation.operation);
+        match action {
+            Action::DescribeSubnets => {
+                self.subnets_answered = true;
+                self.subnets.look_failed();
+            }
+            Action::DescribeInterfaces => self.look_due = self.look_due.or(Some(now)),
+            Action::Create | Action::Attach | Action::Prepare | Action::Assign | Action::Unassign | Action::Release => {
+            }
+        }
+        match failure.kind {
+            FailureKind::SubnetShort => self.subnet_short(&operation.operation, failure, now),
+            FailureKind::NoFreePrefix => self.no_free_prefix(&operation.operation, failure, now),
+            FailureKind::AddressLimit => self.address_limit(&operation.operation, now),
+            FailureKind::AttachmentLimit => self.attachment_limit(&operation.operation, failure, now),
+            FailureKind::NotFound => self.not_found(operation, failure, now),
+            FailureKind::Host => self.host_failed(&operation.operation, failure, now),
+            FailureKind::Throttled | FailureKind::NotAuthorized => {
+                self.refused_whole(&operation.operation);
+                self.pause(action, failure, now);
+            }
+            FailureKind::Uncertain | FailureKind::Other => {
+                self.unsettle(&operation.operation, now);
+                self.pause(action, failure, now);
+            }
+        }
+    }
+
+    /// Keeps an action from being called for a while.
+    fn pause(&mut self, action: Action, failure: &CloudFailure, now: Timestamp) {
+        let pacing = &self.settings.pacing;
+        let min = match failure.kind {
+            FailureKind::NotAuthorized => pacing.unauthorized_pause,
+            // A look settles what a lost answer left open, so there is no storm to fear from the first repetition.
+            FailureKind::Uncertain => pacing.backoff_min.min(SignedDuration::from_secs(1)),
+            FailureKind::SubnetShort
+            | FailureKind::NoFreePrefix
+            | FailureKind::AddressLimit
+            | FailureKind::AttachmentLimit
+            | FailureKind::Throttled
+            | FailureKind::NotFound
+            | FailureKind::Host
+            | FailureKind::Other => pacing.backoff_min,
+        };
+        let max = pacing.backoff_max.max(min);
+        let last = self.actions.get(&action).filter(|pause| pause.kind == failure.kind).map(|pause| &pause.backoff);
+        let backoff = Backoff::after(last, now, min, max);
+        let until = backoff.until;
+        let pause =
+            Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };
+        self.decide(format!("call {} again from {until} on", pause.action), format!("it failed: {}", pause.detail));
+        self.actions.insert(action, pause);
+    }
+
+    /// The call had no effect for sure: what it was to give back can be given to pods again.
+    fn refused_whole(&mut self, operation: &CloudOperation) {
+        match operation {
+            CloudOperation::Unassign { interface, .. } => {
+                if let Some(interface) = self.store.interfaces.get_mut(interface) {
+                    interface.blocks.values_mut().for_each(|block| block.releasing = false);
+                }
+            }
+            CloudOperation::ReleaseInterface { .. }
+            | CloudOperation::DescribeSubnets
+            | CloudOperation::DescribeInterfaces
+            | CloudOperation::CreateInterface { .. }
+            | CloudOperation::AttachInterface { .. }
+            | CloudOperation::PrepareInterface { .. }
+            | CloudOperation::AssignAddresses { .. }
+            | CloudOperation::AssignPrefixes { .. } => {}
+        }
+    }
+
+    /// The call may have had its effect: a look settles it before anything else is asked of the interface.
+    fn unsettle(&mut self, operation: &CloudOperation, now: Timestamp) {
+        let apart = self.settings.pacing.look_apart;
+        let not_before = match operation {
+            CloudOperation::CreateInterface { .. } => {
+                self.lost_creations.push(operation.clone());
+                return;
+            }
+            // An address that still shows may yet go: one that is given in between would be lost under its pod.
+            CloudOperation::Unassign { .. } => later(now, apart),
+            CloudOperation::PrepareInterface { .. }
+            | CloudOperation::AttachInterface { .. }
+            | CloudOperation::AssignAddresses { .. }
+            | CloudOperation::AssignPrefixes { .. } => now,
+            CloudOperation::ReleaseInterface { .. }
+            | CloudOperation::DescribeSubnets
+            | CloudOperation::DescribeInterfaces => return,
+        };
+        let step = self.step;
+        if let Some(interface) = interface_of(operation).and_then(|id| self.store.interfaces.get_mut(id)) {
+            interface.unsettled = Some((step, not_before));
+        }
+    }
+
+    fn subnet_of(&self, operation: &CloudOperation) -> Option<SubnetId> {
+        if let CloudOperation::CreateInterface { subnet, .. } = operation {
+            return Some(subnet.clone());
+        }
+        let interface = interface_of(operation).and_then(|id| self.store.interfaces.get(id))?;
+        Some(interface.subnet.clone())
+    }
+
+    fn subnet_short(&mut self, operation: &CloudOperation, failure: &CloudFailure, now: Timestamp) {
+        let (asked, least) = match operation {
+            CloudOperation::CreateInterface { addresses, prefixes, .. } if prefixes.is_zero() => (addresses.0 + 1, 2),
+            CloudOperation::AssignAddresses { count, .. } => (count.0, 1),
+            CloudOperation::CreateInterface { .. } | CloudOperation::AssignPrefixes { .. } => {
+                return self.no_free_prefix(operation, failure, now);
+            }
+            CloudOperation::AttachInterface { .. }
+            | CloudOperation::PrepareInterface { .. }
+            | CloudOperation::Unassign { .. }
+            | CloudOperation::ReleaseInterface { .. }
+            | CloudOperation::DescribeSubnets
+            | CloudOperation::DescribeInterfaces => return self.pause(Action::of(operation), failure, now),
+        };
+        let Some(subnet) = self.subnet_of(operation) else { return };
+        let name = self.subnet_name(&subnet);
+        let why = format!("{} was refused for {asked}: {}", failure.action, failure.detail);
+        if self.subnets.short(&subnet, asked, least, now, &self.settings.pacing) {
+            self.decide(format!("count {name} as full"), why);
+        } else {
+            self.decide(format!("ask {name} for less"), why);
+        }
+    }
+
+    fn no_free_prefix(&mut self, operation: &CloudOperation, failure: &CloudFailure, now: Timestamp) {
+        let asked = crate::growth::brought(operation).1.0;
+        let Some(subnet) = self.subnet_of(operation) else { return };
+        let name = self.subnet_name(&subnet);
+        let why = format!("{} was refused for {asked} prefixes: {}", failure.action, failure.detail);
+        if self.subnets.short_of_prefixes(&subnet, asked, now, &self.settings.pacing) {
+            self.decide(format!("take single addresses in {name}"), why);
+        } else {
+            self.decide(format!("ask {name} for fewer prefixes"), why);
+        }
+    }
+
+    fn address_limit(&mut self, operation: &CloudOperation, now: Timestamp) {
+        self.look_due = Some(now);
+        if let Some(interface) = interface_of(operation).and_then(|id| self.store.interfaces.get_mut(id)) {
+            interface.full = true;
+        }
+    }
+
+    fn attachment_limit(&mut self, operation: &CloudOperation, failure: &CloudFailure, now: Timestamp) {
+        let CloudOperation::AttachInterface { interface, .. } = operation else {
+            return self.pause(Action::of(operation), failure, now);
+        };
+        let attached =
+            self.store.interfaces.values().filter(|i| i.phase != Phase::Created).count() + self.unmanaged.len();
+        let limit = u32::try_from(attached).unwrap_or(u32::MAX);
+        self.learned_limit = Some((limit, later(now, LEARNED_LIMIT_FOR)));
+        self.decide(
+            format!("use at most {limit} interfaces, and give {interface} back"),
+            format!("the cloud refused to attach another: {}", failure.detail),
+        );
+        if let Some(interface) = self.store.interfaces.get_mut(interface) {
+            interface.phase = Phase::Releasing;
+        }
+    }
+
+    fn not_found(&mut self, operation: &Operation, failure: &CloudFailure, now: Timestamp) {
+        self.look_due = Some(now);
+        match &operation.operation {
+            CloudOperation::ReleaseInterface { interface } => self.interface_released(&interface.clone(), now),
+            CloudOperation::AttachInterface { interface, .. } => {
+                self.drop_interface(&interface.clone(), "its interface is gone", now);
+            }
+            CloudOperation::CreateInterface { subnet, .. } => {
+                self.subnets.short(subnet, 1, 1, now, &self.settings.pacing);
+                self.subnets_asked_at = None;
+            }
+            CloudOperation::Unassign { .. } => self.unsettle(&operation.operation, now),
+            CloudOperation::AssignAddresses { .. }
+            | CloudOperation::AssignPrefixes { .. }
+            | CloudOperation::PrepareInterface { .. } => {
+                self.unsettle(&operation.operation, now);
+                self.pause(Action::of(&operation.operation), failure, now);
+            }
+            CloudOperation::DescribeSubnets | CloudOperation::DescribeInterfaces => {
+                self.pause(Action::of(&operation.operation), failure, now);
+            }
+        }
+    }
+
+    fn host_failed(&mut self, operation: &CloudOperation, failure: &CloudFailure, now: Timestamp) {
+        let Some(id) = interface_of(operation).cloned() else { return self.pause(Action::of(operation), failure, now) };
+        if matches!(operation, CloudOperation::ReleaseInterface { .. } | CloudOperation::Unassign { .. }) {
+            self.refused_whole(operation);
+            return self.pause(Action::of(operation), failure, now);
+        }
+        let pacing = &self.settings.pacing;
+        let last = self.hosts.get(&id).map(|pause| &pause.backoff);
+        let backoff = Backoff::after(last, now, pacing.backoff_min, pacing.backoff_max);
+        let pause =
+            Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };
+        self.decide(
+            format!("prepare {id} again from {} on", pause.backoff.until),
+            format!("it failed: {}", pause.detail),
+        );
+        self.hosts.insert(id.clone(), pause);
+        let step = self.step;
+        if let Some(interface) = self.store.interfaces.get_mut(&id) {
+            interface.phase = Phase::Unprepared;
+            interface.attached = true;
+            interface.known = step;
+        }
+    }
+}

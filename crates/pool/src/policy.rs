@@ -1,0 +1,196 @@
+//! The formulas: how many addresses the node should hold. Pure arithmetic on figures (aws-vpc-cni §4.1–§4.6).
+//!
+//! Three differences from the Amazon VPC CNI are on purpose: cooling addresses are not available (§12 pain 2), a request never
+//! goes beyond what the node's pods can use (pain 5), and pods that wait count as demand whatever the targets say (pain 6).
+
+use freeboard_address::{Addresses, Prefixes};
+
+use crate::input::{AllocationMode, Targets};
+
+/// What the formulas look at: addresses in service or on their way there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// All addresses: assigned, cooling and free.
+    pub(crate) total: u32,
+    pub(crate) assigned: u32,
+    pub(crate) cooling: u32,
+    /// Prefixes with nothing assigned and nothing cooling.
+    pub(crate) free_prefixes: u32,
+    pub(crate) total_prefixes: u32,
+    /// ADDs that wait, and pods refused a short while ago.
+    pub(crate) demand: u32,
+    /// Addresses or prefixes that one interface can carry beside its primary address.
+    pub(crate) slots: u32,
+    pub(crate) max_pods: u32,
+}
+
+impl Figures {
+    /// Addresses that can be given, less the demand; negative when more are wanted than there are.
+    fn available(&self) -> i64 {
+        i64::from(self.total) - i64::from(self.assigned) - i64::from(self.cooling) - i64::from(self.demand)
+    }
+
+    /// Addresses that more pods could still use.
+    fn headroom(&self) -> u32 {
+        self.max_pods.saturating_sub(self.total.saturating_sub(self.cooling))
+    }
+
+    /// Addresses that demand lacks, whatever the targets say.
+    pub(crate) fn deficit(&self) -> u32 {
+        to_u32(-self.available())
+    }
+}
+
+fn to_u32(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
+}
+
+fn ip_targets(targets: &Targets) -> Option<(u32, u32)> {
+    let warm = targets.warm_ip.unwrap_or(Addresses::ZERO).0;
+    let minimum = targets.minimum_ip.unwrap_or(Addresses::ZERO).0;
+    (warm != 0 || minimum != 0).then_some((warm, minimum))
+}
+
+/// The pool is too small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    /// Single addresses to ask for next, at most, if single addresses are asked for.
+    pub(crate) addresses: Addresses,
+    /// Prefixes to ask for next, at most, if prefixes are asked for.
+    pub(crate) prefixes: Prefixes,
+    /// Why, with the figures.
+    pub(crate) why: String,
+}
+
+/// Whether, and by how much, the pool is too small (§4.2, §4.3). `fragmented`: single addresses stand in for prefixes, so a warm
+/// prefix is not asked for: one spare address is.
+pub(crate) fn shortage(
+    mode: AllocationMode,
+    targets: &Targets,
+    figures: &Figures,
+    fragmented: bool,
+) -> Option<Shortage> {
+    let deficit = figures.deficit();
+    let (policy, why) = match policy_shortage(mode, targets, figures, fragmented) {
+        Some(found) if figures.headroom() > 0 => found,
+        Some(_) | None => (Shortfall::default(), String::new()),
+    };
+    if deficit == 0 && policy == Shortfall::default() {
+        return None;
+    }
+    let cap = figures.headroom().max(deficit);
+    let addresses = Addresses(policy.addresses.max(deficit).min(cap));
+    let prefixes =
+        Prefixes(policy.prefixes.max(Prefixes::holding(Addresses(deficit)).0)).min(Prefixes::holding(Addresses(cap)));
+    let why = if deficit > 0 { format!("{} wanted by pods than the pool has or awaits", more(deficit)) } else { why };
+    Some(Shortage { addresses, prefixes, why })
+}
+
+fn more(count: u32) -> String {
+    format!("{count} more {}", if count == 1 { "address is" } else { "addresses are" })
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shortfall {
+    addresses: u32,
+    prefixes: u32,
+}
+
+fn policy_shortage(
+    mode: AllocationMode,
+    targets: &Targets,
+    figures: &Figures,
+    fragmented: bool,
+) -> Option<(Shortfall, String)> {
+    let available = figures.available();
+    if let Some((warm, minimum)) = ip_targets(targets) {
+        let short = to_u32((i64::from(warm) - available).max(i64::from(minimum) - i64::from(figures.total)));
+        let why = format!(
+            "{available} available of {} with WARM_IP_TARGET={warm} and MINIMUM_IP_TARGET={minimum}",
+            figures.total
+        );
+        let prefixes = Prefixes::holding(Addresses(short)).0;
+        return (short > 0).then_some((Shortfall { addresses: short, prefixes }, why));
+    }
+    match mode {
+        AllocationMode::SecondaryAddresses => {
+            let wanted = i64::from(targets.warm_eni) * i64::from(figures.slots);
+            let low = available < wanted || (targets.warm_eni == 0 && available <= 0);
+            let why =
+                format!("{available} available with WARM_ENI_TARGET={} of {} each", targets.warm_eni, figures.slots);
+            low.then_some((Shortfall { addresses: to_u32(i64::from(figures.slots).max(-available)), prefixes: 0 }, why))
+        }
+        AllocationMode::Prefixes => {
+            let target = targets.warm_prefix.0;
+            let low = available < i64::from(target) * i64::from(Prefixes::SIZE) || (target == 0 && available <= 0);
+            let why = format!("{available} available with WARM_PREFIX_TARGET={target}");
+            if fragmented {
+                return (available < 1).then_some((Shortfall { addresses: to_u32(1 - available), prefixes: 0 }, why));
+            }
+            let prefixes = target.saturating_sub(figures.free_prefixes).max(1);
+            let addresses = to_u32((i64::from(target) * 16 - available).max(1));
+            low.then_some((Shortfall { addresses, prefixes }, why))
+        }
+    }
+}
+
+/// What could be given back (§4.2, §4.3), before the look at which of it is unused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Excess {
+    pub(crate) addresses: Addresses,
+    pub(crate) prefixes: Prefixes,
+}
+
+/// How much more than the targets the pool holds.
+pub(crate) fn excess(mode: AllocationMode, targets: &Targets, figures: &Figures) -> Excess {
+    let available = figures.available();
+    match (ip_targets(targets), mode) {
+        (Some((warm, minimum)), AllocationMode::SecondaryAddresses) => {
+            let over = (available - i64::from(warm)).min(i64::from(figures.total) - i64::from(minimum));
+            Excess { addresses: Addresses(to_u32(over)), prefixes: Prefixes(to_u32(over) / Prefixes::SIZE) }
+        }
+        (Some((warm, minimum)), AllocationMode::Prefixes) => {
+            let used = figures.assigned.saturating_add(figures.demand);
+            let for_warm = Prefixes::holding(Addresses(used.saturating_add(warm))).0;
+            let for_minimum = Prefixes::holding(Addresses(minimum)).0;
+            let over = figures.total_prefixes.saturating_sub(for_warm.max(for_minimum)).min(figures.free_prefixes);
+            let addresses = (available - i64::from(warm)).min(i64::from(figures.total) - i64::from(minimum));
+            Excess { addresses: Addresses(to_u32(addresses)), prefixes: Prefixes(over) }
+        }
+        (None, AllocationMode::Prefixes) => {
+            let target = targets.warm_prefix.0;
+            let addresses = available - i64::from(target.max(1)) * i64::from(Prefixes::SIZE);
+            let prefixes = Prefixes(figures.free_prefixes.saturating_sub(target));
+            Excess { addresses: Addresses(to_u32(addresses)), prefixes }
+        }
+        (None, AllocationMode::SecondaryAddresses) => Excess::default(),
+    }
+}
+
+/// What would be left beside an interface, to judge whether it may go (§3.5, §4.3).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others {
+    /// Free addresses on the other interfaces.
+    pub(crate) free: u32,
+    /// All addresses on them.
+    pub(crate) total: u32,
+    /// Wholly unused prefixes on them.
+    pub(crate) free_prefixes: u32,
+}
+
+/// Whether the targets let an unused interface go; the rules that look at the interface itself are the caller's.
+pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures: &Figures, others: &Others) -> bool {
+    let in_prefixes = |count: u32| match mode {
+        AllocationMode::SecondaryAddresses => count,
+        AllocationMode::Prefixes => Prefixes::holding(Addresses(count)).addresses().0,
+    };
+    if let Some((warm, minimum)) = ip_targets(targets) {
+        return others.free >= in_prefixes(warm) && others.total >= in_prefixes(minimum);
+    }
+    match mode {
+        AllocationMode::SecondaryAddresses => {
+            figures.available() >= (i64::from(targets.warm_eni) + 1) * i64::from(figures.slots)
+        }
+        AllocationMode::Prefixes => others.free_prefixes >= targets.warm_prefix.0,
+    }
+}

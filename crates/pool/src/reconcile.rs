@@ -1,0 +1,270 @@
+//! Looks at the cloud: EC2 is the authority on what the node holds, but nothing is dropped on one look alone.
+
+use std::collections::BTreeSet;
+
+use freeboard_address::{AttachmentKey, Cidr, EniId};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::backoff::{Action, later};
+use crate::effect::CloudOperation;
+use crate::input::{ObservedInterface, RestoredAllocation};
+use crate::pool::Pool;
+use crate::store::{Cell, Interface, Phase, Step};
+
+const NO_MANAGE_TAG: &str = "node.k8s.amazonaws.com/no_manage";
+const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
+const CONTAINED: &str = "the sandboxes keep their addresses, which are given to nobody else";
+
+/// When a look was started: what became known later than that cannot be judged by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) step: Step,
+    pub(crate) at: Timestamp,
+}
+
+/// Whether something that a look did not show is gone: two looks, apart in time, must agree.
+fn is_gone(missing_since: &mut Option<Timestamp>, look: Look, apart: SignedDuration) -> bool {
+    let first = *missing_since.get_or_insert(look.at);
+    later(first, apart) <= look.at
+}
+
+impl Pool {
+    /// Takes in what the cloud shows of the instance's interfaces.
+    pub(crate) fn reconcile(&mut self, seen: Vec<ObservedInterface>, look: Look, now: Timestamp) {
+        self.look_due = None;
+        let first = !self.interfaces_known;
+        self.interfaces_known = true;
+        let ids: BTreeSet<EniId> = seen.iter().map(|interface| interface.id.clone()).collect();
+        self.unmanaged.clear();
+        for interface in seen {
+            let is_idle = self.store.interfaces.get(&interface.id).is_none_or(|known| known.tally().assigned == 0);
+            if !self.is_managed(&interface) && is_idle {
+                self.drop_interface(&interface.id, "its interface is not the pool's any more", now);
+                self.unmanaged.insert(interface.id, interface.device_index);
+            } else {
+                self.reconcile_interface(&interface, look, now);
+            }
+        }
+        let unseen: Vec<_> = self.store.interfaces.keys().filter(|id| !ids.contains(*id)).cloned().collect();
+        for id in unseen {
+            self.miss_interface(&id, look, now);
+        }
+        self.restore(now);
+        for key in self.store.settle_claims() {
+            self.decide(format!("{key} holds its address again"), "the cloud shows it again".to_owned());
+        }
+        if first {
+            let tally = crate::store::sum(self.store.interfaces.values().map(Interface::tally));
+            let count = self.store.interfaces.len();
+            self.decide(
+                format!("start with {count} interfaces and {} addresses", tally.total),
+                "first look".to_owned(),
+            );
+        }
+    }
+
+    /// Whether the pool may use an interface (aws-vpc-cni §4.9).
+    fn is_managed(&self, seen: &ObservedInterface) -> bool {
+        if seen.id == self.facts.primary_interface {
+            return true;
+        }
+        if seen.network_card != 0 || seen.special {
+            return false;
+        }
+        match seen.tags.get(NO_MANAGE_TAG) {
+            Some(value) => value != "true",
+            None => {
+                seen.tags.get(INSTANCE_TAG).is_some_and(|instance| instance == self.facts.instance.as_str())
+                    || self.settings.manage_untagged
+            }
+        }
+    }
+
+    fn reconcile_interface(&mut self, seen: &ObservedInterface, look: Look, now: Timestamp) {
+        if self.interfaces_given_back.get(&seen.id).is_some_and(|(step, _)| look.step < *step || !seen.attached) {
+            return;
+        }
+        let step = self.step;
+        let interface = self
+            .store
+            .interfaces
+            .entry(seen.id.clone())
+            .or_insert_with(|| Interface::new(seen, Phase::Unprepared, now, step));
+        if look.step < interface.known {
+            return;
+        }
+        let settled =
+            interface.unsettled.is_some_and(|(since, not_before)| look.step >= since && look.at >= not_before);
+        if settled {
+            interface.unsettled = None;
+        }
+        if interface.phase == Phase::Created && interface.operation.is_none() {
+            interface.phase = Phase::Unprepared;
+        }
+        if interface.operation.is_none() && interface.phase != Phase::Created {
+            interface.device_index = seen.device_index;
+        }
+        interface.attached = seen.attached;
+        interface.missing_since = None;
+        interface.full = false;
+        interface.mac = seen.mac;
+        let shown: BTreeSet<Cidr> =
+            seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
+        self.reconcile_blocks(&seen.id, &shown, settled, look, now);
+    }
+
+    fn reconcile_blocks(&mut self, id: &EniId, shown: &BTreeSet<Cidr>, settled: bool, look: Look, now: Timestamp) {
+        let apart = self.settings.pacing.look_apart;
+        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
+        let idle = interface.operation.is_none();
+        let mut gone = Vec::new();
+        let mut missing = false;
+        for (cidr, block) in interface.blocks.iter_mut().filter(|(_, block)| block.known <= look.step) {
+            if shown.contains(cidr) {
+                block.missing_since = None;
+                // An unassignment whose answer was lost did not happen.
+                block.releasing &= !settled;
+            } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
+                gone.push(*cidr);
+            } else {
+                missing = true;
+            }
+        }
+        for cidr in gone {
+            self.drop_block(id, cidr, "the cloud does not show it on its interface any more", now);
+        }
+        if missing {
+            self.look_due = Some(later(look.at, apart));
+        }
+        for cidr in shown {
+            let late = self.given_back.get(cidr).is_some_and(|(step, _)| look.step < *step);
+            let fading = self.given_back.get(cidr).is_some_and(|(_, at)| later(*at, apart) > now);
+            let known = self.store.interfaces.get(id).is_some_and(|interface| interface.blocks.contains_key(cidr));
+            if !late && !fading && !known {
+                self.adopt(id, *cidr);
+            }
+        }
+    }
+
+    fn miss_interface(&mut self, id: &EniId, look: Look, now: Timestamp) {
+        let apart = self.settings.pacing.look_apart;
+        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
+        if look.step < interface.known {
+            return;
+        }
+        if interface.unsettled.is_some_and(|(since, not_before)| look.step >= since && look.at >= not_before) {
+            interface.unsettled = None;
+        }
+        // Not attached yet, or about to go: it need not show.
+        if matches!(interface.phase, Phase::Created | Phase::Releasing) {
+            return;
+        }
+        if is_gone(&mut interface.missing_since, look, apart) {
+            self.drop_interface(id, "the cloud does not show its interface any more", now);
+        } else {
+            self.look_due = Some(later(look.at, apart));
+        }
+    }
+
+    /// Drops a block; whoever holds an address of it is quarantined and reported.
+    pub(crate) fn drop_block(&mut self, id: &EniId, block: Cidr, why: &str, now: Timestamp) {
+        let stranded = self.store.drop_block(id, block, why, now);
+        self.report_stranded(&stranded, &format!("{block} of {id}"), why);
+    }
+
+    /// Drops an interface; whoever holds an address of it is quarantined and reported.
+    pub(crate) fn drop_interface(&mut self, id: &EniId, why: &str, now: Timestamp) {
+        let Some(interface) = self.store.interfaces.get(id) else { return };
+        let blocks: Vec<_> = interface.blocks.keys().copied().collect();
+        let mut stranded = Vec::new();
+        for block in blocks {
+            stranded.extend(self.store.drop_block(id, block, why, now));
+        }
+        self.store.interfaces.remove(id);
+        self.hosts.remove(id);
+        self.decide(format!("forget {id}"), why.to_owned());
+        self.report_stranded(&stranded, &format!("interface {id}"), why);
+    }
+
+    fn report_stranded(&mut self, stranded: &[AttachmentKey], place: &str, why: &str) {
+        if !stranded.is_empty() {
+            let keys: Vec<_> = stranded.iter().map(ToString::to_string).collect();
+            self.alarm(format!("{place} went away under {}: {why}", keys.join(", ")), CONTAINED);
+        }
+    }
+
+    /// Takes in the durable state once the interfaces are known.
+    pub(crate) fn restore(&mut self, now: Timestamp) {
+        if !self.interfaces_known {
+            return;
+        }
+        let Some((mut allocations, cooling)) = self.to_restore.take() else { return };
+        self.restored = true;
+        allocations.sort_by(|a: &RestoredAllocation, b| b.since.cmp(&a.since).then_with(|| a.key.cmp(&b.key)));
+        for allocation in allocations {
+            let key = allocation.key.clone();
+            if let Some(why) = self.store.restore(allocation, now) {
+                self.alarm(format!("{key}: {why}"), CONTAINED);
+            }
+        }
+        for entry in cooling {
+            if matches!(self.store.cell(entry.address), Some(Cell::Free { .. })) {
+                // A clock that went back must not make a cool-down longer than it is.
+                let released = entry.released.min(now);
+                self.store.rest(entry.address, Cell::Cooling { released, durable: true });
+            }
+        }
+        for (request, del) in std::mem::take(&mut self.early_dels) {
+            self.release(request, &del.key, now);
+        }
+    }
+
+    /// Starts the reads that are due.
+    pub(crate) fn look(&mut self, now: Timestamp) {
+        if self.terminating {
+            return;
+        }
+        let pacing = self.settings.pacing;
+        let unsettled =
+            self.store.interfaces.values().filter_map(|interface| interface.unsettled).map(|(_, at)| at).min();
+        let incomplete = self.store.interfaces.values().any(|i| i.phase == Phase::Unprepared && !i.attached);
+        let regular = later(self.last_change, pacing.reconcile_interval);
+        let soon = incomplete.then(|| later(self.last_look, pacing.look_apart.min(SignedDuration::from_secs(2))));
+        let due = [Some(regular), self.look_due, unsettled, soon].into_iter().flatten().min().unwrap_or(regular);
+        if self.look_at(CloudOperation::DescribeInterfaces, due, "the interfaces are to be read again", now) {
+            self.last_look = now;
+            self.last_change = now;
+        }
+
+        let interval = if self.is_short() { pacing.subnets_when_short } else { pacing.subnets_when_calm };
+        let due = match self.subnets_asked_at {
+            Some(_) if self.subnets.is_look_wanted() => now,
+            Some(at) => later(at, interval),
+            None => now,
+        };
+        if self.look_at(CloudOperation::DescribeSubnets, due, "the subnets are to be read again", now) {
+            self.subnets_asked_at = Some(now);
+        }
+    }
+
+    /// Whether pods want more than the pool has or awaits.
+    fn is_short(&self) -> bool {
+        self.figures().deficit() > 0
+    }
+
+    /// Starts a read when it is due, not in flight and not paused. Returns whether it did.
+    fn look_at(&mut self, operation: CloudOperation, due: Timestamp, why: &'static str, now: Timestamp) -> bool {
+        if self.operations.values().any(|in_flight| in_flight.operation == operation) {
+            return false;
+        }
+        let action = Action::of(&operation);
+        let paused_until = self.actions.get(&action).map_or(Timestamp::MIN, |pause| pause.backoff.until);
+        let at = due.max(paused_until);
+        if at > now {
+            self.wake(at, why, now);
+            return false;
+        }
+        self.start(operation, now);
+        true
+    }
+}

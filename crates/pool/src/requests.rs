@@ -1,0 +1,339 @@
+//! ADD, DEL and GC: who gets an address, who waits, who is refused; and what is promised before it is durable.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use freeboard_address::AttachmentKey;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::backoff::later;
+use crate::cause::{Cause, Refusal};
+use crate::effect::{Effect, Reply, Signal};
+use crate::input::{RequestId, Revision};
+use crate::persist::{Promise, Undo};
+use crate::pool::Pool;
+use crate::store::{Assignment, Cell};
+use crate::view::Holding;
+use crate::waiting::Waiter;
+
+impl Pool {
+    /// The checkpoint was written, covering `Ok(revision)`; or the write failed, with the reason. After a failure everything that
+    /// was not durable is undone and refused, and the state is written again after a pause.
+    pub fn handle_persisted(&mut self, outcome: Result<Revision, String>, now: Timestamp) {
+        self.begin();
+        match outcome {
+            Ok(revision) => {
+                self.journal.failing = None;
+                for promise in self.journal.keep(revision) {
+                    let address = match promise.undo {
+                        Undo::Del { address, .. } => Some(address),
+                        Undo::Claim(claim) => Some(claim.address),
+                        Undo::Add { .. } => None,
+                    };
+                    if let Some(address) = address
+                        && let Some(Cell::Cooling { released, .. }) = self.store.cell(address).cloned()
+                    {
+                        self.store.rest(address, Cell::Cooling { released, durable: true });
+                    }
+                    for request in promise.requests {
+                        self.reply(request, promise.reply.clone());
+                    }
+                }
+            }
+            Err(reason) => {
+                let since = self.journal.failing.as_ref().map_or(now, |(since, _)| *since);
+                self.journal.failing = Some((since, reason.clone()));
+                self.journal.retry_at = Some(later(now, self.settings.pacing.backoff_min));
+                let refusal = Refusal::checkpoint_failed(&reason);
+                self.alarm(
+                    format!("the pool's state could not be written: {reason}"),
+                    "what was not durable is undone and refused; the write is repeated",
+                );
+                for promise in self.journal.break_all() {
+                    self.undo(promise.undo, now);
+                    for request in promise.requests {
+                        self.reply(request, Reply::Refused(refusal.clone()));
+                    }
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    fn undo(&mut self, undo: Undo, now: Timestamp) {
+        match undo {
+            Undo::Add { key, previous } => {
+                self.store.vacate(&key, previous);
+            }
+            Undo::Del { assignment, address } => match self.store.cell(address) {
+                Some(Cell::Cooling { .. } | Cell::Quarantined) => self.store.assign(address, assignment),
+                // The address went away, or found another holder by a look at the cloud, while the write was under way.
+                Some(Cell::Free { .. } | Cell::Assigned(_)) | None => {
+                    self.store.quarantine(assignment, address, "its release could not be made durable", now);
+                }
+            },
+            Undo::Claim(claim) => {
+                if matches!(self.store.cell(claim.address), Some(Cell::Cooling { .. } | Cell::Free { .. })) {
+                    self.store.rest(claim.address, Cell::Quarantined);
+                }
+                self.store.claims.insert(claim.assignment.key.clone(), claim);
+            }
+        }
+    }
+
+    /// Asks for another write when the last one failed, so that the disk does not keep what was undone.
+    pub(crate) fn rewrite_state(&mut self, now: Timestamp) {
+        match self.journal.retry_at {
+            Some(at) if at <= now => {
+                self.journal.retry_at = None;
+                self.persist();
+            }
+            Some(at) => self.wake(at, "the state is to be written again", now),
+            None => {}
+        }
+    }
+
+    fn persist(&mut self) -> Revision {
+        let revision = self.journal.advance();
+        self.effects.push_back(Effect::Persist(revision));
+        revision
+    }
+
+    /// Lets cool-downs, memories and learned limits end.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        let rested: Vec<_> = self.store.cooling().filter(|(_, _, durable)| *durable).collect();
+        for (address, released, _) in rested {
+            let until = later(released, self.settings.cooldown);
+            if until <= now {
+                self.store.rest(address, Cell::Free { released: Some(released) });
+            } else {
+                self.wake(until, "an address has cooled down", now);
+            }
+        }
+        if let Some(at) = self.waiting.expire(self.settings.pacing.demand_memory, now) {
+            self.wake(at, "a refused pod no longer counts as demand", now);
+        }
+        if self.learned_limit.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.learned_limit = None;
+        }
+        let forget = self.settings.pacing.reconcile_interval;
+        self.given_back.retain(|_, (_, at)| later(*at, forget) > now);
+        self.interfaces_given_back.retain(|_, (_, at)| later(*at, forget) > now);
+    }
+
+    /// Gives addresses to those who wait, first come first served.
+    pub(crate) fn serve(&mut self, now: Timestamp) {
+        if !self.is_ready() || self.terminating {
+            return;
+        }
+        while let Some(waiter) = self.waiting.queue.front() {
+            let key = &waiter.add.key;
+            if self.store.held(key).is_some() {
+                if let Some(waiter) = self.waiting.queue.pop_front() {
+                    self.repeat(&waiter);
+                }
+                continue;
+            }
+            let Some(address) = self.pick().or_else(|| self.pick_under_pressure(now)) else { return };
+            if let Some(waiter) = self.waiting.queue.pop_front() {
+                self.grant(waiter, address, now);
+            }
+        }
+    }
+
+    /// The least part of its cool-down that an address gets even under pressure: five seconds by default, within which a runtime
+    /// and the kernel's caches have forgotten the former holder.
+    fn cooldown_floor(&self) -> SignedDuration {
+        self.settings.cooldown.min(self.settings.pacing.cooldown_floor)
+    }
+
+    /// Addresses in cool-down that may be given under pressure, with the time from which on, longest released first.
+    pub(crate) fn cooling_soon(&self) -> Vec<(Timestamp, Ipv4Addr)> {
+        let floor = self.cooldown_floor();
+        let mut soon: Vec<_> = self
+            .store
+            .cooling()
+            .filter(|(address, _, durable)| *durable && self.is_usable(*address))
+            .map(|(address, released, _)| (later(released, floor), address))
+            .collect();
+        soon.sort_unstable();
+        soon
+    }
+
+    fn is_usable(&self, address: Ipv4Addr) -> bool {
+        self.store.locate(address).is_some_and(|(interface, cidr)| {
+            interface.is_open()
+                && !self.is_excluded(interface)
+                && interface.blocks.get(&cidr).is_some_and(crate::store::Block::is_open)
+        })
+    }
+
+    /// With pods waiting and not enough arriving, the cool-down is shortened to its floor.
+    fn pick_under_pressure(&mut self, now: Timestamp) -> Option<Ipv4Addr> {
+        if self.waiting.len() <= self.arriving() {
+            return None;
+        }
+        let (from, address) = *self.cooling_soon().first()?;
+        if from > now {
+            self.wake(from, "an address may be given before its cool-down ends, because pods wait", now);
+            return None;
+        }
+        self.decide(
+            format!("give {address} before its cool-down ends"),
+            format!("{} waiting, {} arriving, none free", self.waiting.len(), self.arriving()),
+        );
+        Some(address)
+    }
+
+    fn grant(&mut self, waiter: Waiter, address: Ipv4Addr, now: Timestamp) {
+        let Waiter { request, add, .. } = waiter;
+        self.waiting.forget(&add);
+        if let Some(claim) = self.store.claims.remove(&add.key) {
+            // The sandbox asks anew, so it no longer uses what it had before.
+            self.unblock(claim.address, true, now);
+        }
+        let previous = self.store.cell(address).cloned().unwrap_or(Cell::Free { released: None });
+        let key = add.key.clone();
+        self.store.assign(address, Assignment { key: add.key, pod: add.pod, since: now });
+        let Some(reply) = self.assigned_reply(address) else { return };
+        let revision = self.persist();
+        self.journal.promise(Promise { revision, requests: vec![request], reply, undo: Undo::Add { key, previous } });
+    }
+
+    /// Answers an ADD whose key holds an address already.
+    fn repeat(&mut self, waiter: &Waiter) {
+        self.waiting.forget(&waiter.add);
+        if let Some(promise) = self.journal.open_mut(&waiter.add.key)
+            && matches!(promise.undo, Undo::Add { .. })
+        {
+            promise.requests.push(waiter.request);
+            return;
+        }
+        if let Some(reply) = self.store.held(&waiter.add.key).and_then(|address| self.assigned_reply(address)) {
+            self.reply(waiter.request, reply);
+        }
+    }
+
+    fn assigned_reply(&self, address: Ipv4Addr) -> Option<Reply> {
+        let (interface, _) = self.store.locate(address)?;
+        Some(Reply::Assigned { address, interface: interface.id.clone(), device_index: interface.device_index })
+    }
+
+    /// DEL.
+    pub(crate) fn release(&mut self, request: RequestId, key: &AttachmentKey, now: Timestamp) {
+        let given_up: Vec<_> = self.waiting.queue.iter().filter(|w| w.add.key == *key).map(|w| w.request).collect();
+        self.waiting.queue.retain(|waiter| waiter.add.key != *key);
+        for waiting in given_up {
+            let refusal = self.explain(now);
+            self.reply(waiting, Reply::Refused(refusal));
+        }
+        let migrated = AttachmentKey {
+            network: "_migrated-from-cri".to_owned(),
+            container: key.container.clone(),
+            interface: "unknown".to_owned(),
+        };
+        for key in [key, &migrated] {
+            if let Some((reply, undo)) = self.let_go(key, now) {
+                let revision = self.persist();
+                self.journal.promise(Promise { revision, requests: vec![request], reply, undo });
+                return;
+            }
+        }
+        match self.journal.open_mut(key) {
+            Some(promise) if !matches!(promise.undo, Undo::Add { .. }) => promise.requests.push(request),
+            Some(_) | None => self.reply(request, Reply::UnknownPod),
+        }
+    }
+
+    /// Takes what a key holds from it: into cool-down, or out of quarantine.
+    fn let_go(&mut self, key: &AttachmentKey, now: Timestamp) -> Option<(Reply, Undo)> {
+        if let Some(claim) = self.store.claims.remove(key) {
+            self.unblock(claim.address, false, now);
+            let device_index = self.store.locate(claim.address).map_or(0, |(interface, _)| interface.device_index);
+            return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(claim)));
+        }
+        let assignment = self.store.assignment(key)?.clone();
+        let address = self.store.held(key)?;
+        let device_index = self.store.locate(address).map_or(0, |(interface, _)| interface.device_index);
+        let rest = if self.store.is_claimed(address) {
+            Cell::Quarantined
+        } else {
+            Cell::Cooling { released: now, durable: false }
+        };
+        self.store.vacate(key, rest);
+        Some((Reply::Released { address, device_index }, Undo::Del { assignment, address }))
+    }
+
+    /// The last claim beside the holder is gone: the address rests like any other.
+    fn unblock(&mut self, address: Ipv4Addr, durable: bool, now: Timestamp) {
+        if matches!(self.store.cell(address), Some(Cell::Quarantined)) && !self.store.is_claimed(address) {
+            self.store.rest(address, Cell::Cooling { released: now, durable });
+        }
+    }
+
+    pub(crate) fn collect(&mut self, network: &str, valid: &BTreeSet<AttachmentKey>, now: Timestamp) -> Vec<Holding> {
+        let held = self.store.holders().map(|(key, _)| key).chain(self.store.claims.keys());
+        let stale: Vec<_> = held.filter(|key| key.network == network && !valid.contains(*key)).cloned().collect();
+        let mut released = Vec::new();
+        for key in stale {
+            released.extend(self.holds(&key));
+            if let Some((reply, undo)) = self.let_go(&key, now) {
+                let revision = self.persist();
+                self.journal.promise(Promise { revision, requests: Vec::new(), reply, undo });
+            }
+        }
+        if !released.is_empty() {
+            self.decide(
+                format!("release {} sandboxes", released.len()),
+                format!("the runtime does not know them any more (GC of network {network})"),
+            );
+        }
+        released
+    }
+
+    /// Refuses who waited long enough, who waits beyond the queue's length, and everybody when no room can come.
+    pub(crate) fn refuse_waiting(&mut self, now: Timestamp) {
+        while self.waiting.queue.len() > self.settings.add_queue {
+            if let Some(waiter) = self.waiting.queue.pop_back() {
+                let refusal = Refusal::queue_full(self.settings.add_queue);
+                self.refuse(&waiter, refusal, now);
+            }
+        }
+        while let Some(waiter) = self.waiting.take_expired(self.settings.add_wait, now) {
+            let refusal = self.explain(now);
+            self.refuse(&waiter, refusal, now);
+        }
+        let mut position = 0;
+        while let Some(waiter) = self.waiting.queue.get(position) {
+            let deadline = later(waiter.since, self.settings.add_wait);
+            if self.is_room_coming(position, deadline, now) {
+                self.wake(deadline, "an ADD has waited as long as it may", now);
+                position += 1;
+            } else if let Some(waiter) = self.waiting.queue.remove(position) {
+                let refusal = self.explain(now);
+                self.refuse(&waiter, refusal, now);
+            }
+        }
+    }
+
+    fn refuse(&mut self, waiter: &Waiter, refusal: Refusal, now: Timestamp) {
+        if !matches!(refusal.cause, Cause::Terminating) {
+            self.waiting.remember(&waiter.add, now);
+            self.wake(later(now, self.settings.pacing.demand_memory), "a refused pod no longer counts as demand", now);
+        }
+        self.reply(waiter.request, Reply::Refused(refusal));
+    }
+
+    /// Tells people about ADDs that begin to wait.
+    pub(crate) fn announce(&mut self, now: Timestamp) {
+        if self.waiting.queue.iter().all(|waiter| waiter.announced) {
+            return;
+        }
+        let refusal = self.explain(now);
+        for waiter in self.waiting.queue.iter_mut().filter(|waiter| !waiter.announced) {
+            waiter.announced = true;
+            let signal = Signal::Waiting { pod: waiter.add.pod.clone(), refusal: refusal.clone() };
+            self.effects.push_back(Effect::Signal(signal));
+        }
+    }
+}

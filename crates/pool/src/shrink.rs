@@ -1,0 +1,270 @@
+//! Giving back: addresses and prefixes over the targets, unused interfaces, and interfaces whose slot is needed elsewhere.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use freeboard_address::{Addresses, Cidr, EniId, Prefixes};
+use jiff::Timestamp;
+
+use crate::backoff::{Action, later};
+use crate::effect::CloudOperation;
+use crate::growth::Way;
+use crate::input::AllocationMode;
+use crate::policy::{self, Excess, Figures, Others};
+use crate::pool::Pool;
+use crate::store::{Block, Interface, Phase};
+use crate::subnets::Allowance;
+
+impl Pool {
+    /// Starts what is to be given back now.
+    pub(crate) fn shrink(&mut self, now: Timestamp) {
+        self.finish_releases(now);
+        self.repeat_lost_creations(now);
+        if self.terminating || !self.is_ready() || self.settings.provisioning_disabled {
+            return;
+        }
+        if self.waiting.demand() > 0 {
+            self.make_way(now);
+            return;
+        }
+        if self.operations.values().any(|in_flight| is_change(&in_flight.operation)) || !self.subnets_answered {
+            return;
+        }
+        if self.paused(Action::Release, now).is_none() {
+            self.give_back_interface(now);
+        }
+        if self.paused(Action::Unassign, now).is_none() {
+            self.give_back_blocks(now);
+        }
+    }
+
+    /// Goes on with interfaces that are to go, until they are gone.
+    fn finish_releases(&mut self, now: Timestamp) {
+        if let Some(pause) = self.actions.get(&Action::Release).filter(|pause| pause.backoff.until > now) {
+            let until = pause.backoff.until;
+            if self.store.interfaces.values().any(|interface| interface.phase == Phase::Releasing) {
+                self.wake(until, "an interface is still to be given back", now);
+            }
+            return;
+        }
+        let idle: Vec<_> = self
+            .store
+            .interfaces
+            .values()
+            .filter(|interface| interface.phase == Phase::Releasing && interface.operation.is_none())
+            .map(|interface| interface.id.clone())
+            .collect();
+        for interface in idle {
+            self.start(CloudOperation::ReleaseInterface { interface }, now);
+        }
+    }
+
+    /// Repeats creations whose answer was lost, with their token: they bring the interface that may have been made already.
+    fn repeat_lost_creations(&mut self, now: Timestamp) {
+        if self.terminating || self.lost_creations.is_empty() {
+            return;
+        }
+        match self.actions.get(&Action::Create).filter(|pause| pause.backoff.until > now) {
+            Some(pause) => {
+                let until = pause.backoff.until;
+                self.wake(until, "a creation whose answer was lost is to be repeated", now);
+            }
+            None => {
+                for creation in std::mem::take(&mut self.lost_creations) {
+                    self.start(creation, now);
+                }
+            }
+        }
+    }
+
+    /// Every slot is taken, pods wait, and another subnet has room: an interface that carries nothing, in a full subnet, makes way.
+    fn make_way(&mut self, now: Timestamp) {
+        if self.interface_slots_left() > 0
+            || !self.may_grow()
+            || self.paused(Action::Release, now).is_some()
+            || self.operations.values().any(|in_flight| is_change(&in_flight.operation))
+            || self.routes(now).iter().any(|route| route.obstacle.is_none() && !matches!(route.way, Way::Prepare(_)))
+        {
+            return;
+        }
+        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, now), Allowance::UpTo(most) if most >= 2);
+        let Some(target) = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy) else { return };
+        let empty = self.store.interfaces.values().filter(|interface| {
+            interface.blocks.is_empty() && self.may_be_given_back(interface) && !roomy(&interface.subnet)
+        });
+        if let Some(id) = empty.max_by_key(|interface| interface.device_index).map(|interface| interface.id.clone()) {
+            let why = format!("it carries nothing, its subnet is full, and {} has room", self.subnet_name(&target));
+            self.give_back(&id, why, now);
+        }
+    }
+
+    /// What no rule about targets may override: not the primary one, nothing on it, nothing going on.
+    fn may_be_given_back(&self, interface: &Interface) -> bool {
+        let tally = interface.tally();
+        interface.id != self.facts.primary_interface
+            && tally.free == tally.total
+            && interface.phase == Phase::Ready
+            && interface.attached
+            && interface.operation.is_none()
+            && interface.unsettled.is_none()
+            && interface.missing_since.is_none()
+            && interface.blocks.values().all(Block::is_open)
+            && !self
+                .store
+                .claims
+                .values()
+                .any(|claim| interface.blocks.keys().any(|block| block.contains(claim.address)))
+    }
+
+    fn give_back_interface(&mut self, now: Timestamp) {
+        let figures = self.figures();
+        let min_age = self.settings.pacing.interface_min_age;
+        let mut best: Option<(_, EniId)> = None;
+        let mut ages = Vec::new();
+        for interface in self.store.interfaces.values().filter(|interface| self.may_be_given_back(interface)) {
+            if !self.targets_let_go(interface, &figures) {
+                continue;
+            }
+            if later(interface.since, min_age) > now {
+                ages.push(later(interface.since, min_age));
+                continue;
+            }
+            let full = self.subnets.is_exhausted(&interface.subnet, now);
+            let order = (self.is_excluded(interface), full, self.rank(&interface.subnet), interface.device_index);
+            if best.as_ref().is_none_or(|(known, _)| order > *known) {
+                best = Some((order, interface.id.clone()));
+            }
+        }
+        for at in ages {
+            self.wake(at, "an unused interface is old enough to be given back", now);
+        }
+        if let Some((_, id)) = best {
+            self.give_back(&id, "no pod is on it and the targets are met without it".to_owned(), now);
+        }
+    }
+
+    fn targets_let_go(&self, interface: &Interface, figures: &Figures) -> bool {
+        if self.is_excluded(interface) {
+            return true;
+        }
+        let others = || {
+            self.store
+                .interfaces
+                .values()
+                .filter(|other| other.id != interface.id && other.is_open() && !self.is_excluded(other))
+        };
+        let unused = |interface: &Interface| {
+            interface.blocks.iter().filter(|(cidr, block)| cidr.length() < 32 && block.is_unused()).count()
+        };
+        let free_prefixes = u32::try_from(others().map(unused).sum::<usize>()).unwrap_or(u32::MAX);
+        let tally = crate::store::sum(others().map(Interface::tally));
+        let beside = Others { free: tally.free, total: tally.total, free_prefixes };
+        let targets = &self.settings.targets;
+        let mut after = *figures;
+        for cidr in interface.blocks.keys() {
+            without(&mut after, *cidr);
+        }
+        policy::interface_may_go(self.mode(), targets, figures, &beside)
+            && policy::shortage(self.mode(), targets, &after, false).is_none()
+    }
+
+    fn give_back(&mut self, id: &EniId, why: String, now: Timestamp) {
+        self.decide(format!("give {id} back"), why);
+        if let Some(interface) = self.store.interfaces.get_mut(id) {
+            interface.phase = Phase::Releasing;
+        }
+        self.finish_releases(now);
+    }
+
+    fn give_back_blocks(&mut self, now: Timestamp) {
+        let mut figures = self.figures();
+        let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.settings.targets, &figures);
+        let mut chosen: BTreeMap<EniId, Vec<Cidr>> = BTreeMap::new();
+        for (id, cidr, excluded) in self.unused_blocks(now) {
+            if excluded {
+                chosen.entry(id).or_default().push(cidr);
+                continue;
+            }
+            let size = Addresses(u32::try_from(cidr.size()).unwrap_or(u32::MAX));
+            let is_prefix = cidr.length() < 32;
+            let fits = match (self.mode(), is_prefix) {
+                (AllocationMode::Prefixes, true) => !prefixes.is_zero(),
+                (AllocationMode::Prefixes, false) | (AllocationMode::SecondaryAddresses, _) => size <= addresses,
+            };
+            let mut after = figures;
+            without(&mut after, cidr);
+            if fits && policy::shortage(self.mode(), &self.settings.targets, &after, false).is_none() {
+                figures = after;
+                addresses = addresses.minus(size);
+                prefixes = prefixes.minus(Prefixes(u32::from(is_prefix)));
+                chosen.entry(id).or_default().push(cidr);
+            }
+        }
+        if chosen.is_empty() {
+            return;
+        }
+        let due = self.last_shrink.map_or(now, |last| later(last, self.settings.pacing.shrink_interval));
+        if due > now {
+            return self.wake(due, "addresses over the target are to be given back", now);
+        }
+        self.last_shrink = Some(now);
+        for (interface, blocks) in chosen {
+            self.decide(
+                format!("give back {} blocks of {interface}", blocks.len()),
+                "they are over the targets".to_owned(),
+            );
+            self.unassign(interface, blocks, now);
+        }
+    }
+
+    fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>, now: Timestamp) {
+        if let Some(known) = self.store.interfaces.get_mut(&interface) {
+            for (_, block) in known.blocks.iter_mut().filter(|(cidr, _)| blocks.contains(cidr)) {
+                block.releasing = true;
+            }
+        }
+        let (singles, prefixes): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.length() == 32);
+        let addresses: Vec<Ipv4Addr> = singles.into_iter().map(Cidr::network).collect();
+        self.start(CloudOperation::Unassign { interface, addresses, prefixes }, now);
+    }
+
+    /// Blocks with nothing on them, in the order in which they are given back: excluded and full subnets first, the other kind
+    /// than the mode's, the emptiest interface, the highest device index, the highest address.
+    fn unused_blocks(&self, now: Timestamp) -> Vec<(EniId, Cidr, bool)> {
+        let mut unused = Vec::new();
+        let usable =
+            self.store.interfaces.values().filter(|i| i.is_open() && i.operation.is_none() && i.unsettled.is_none());
+        for interface in usable {
+            let excluded = self.is_excluded(interface);
+            let full = self.subnets.is_exhausted(&interface.subnet, now);
+            let assigned = interface.tally().assigned;
+            for (cidr, _) in interface.blocks.iter().filter(|(_, block)| block.is_unused() && block.is_open()) {
+                let other_kind = (cidr.length() == 32) != (self.mode() == AllocationMode::SecondaryAddresses);
+                let order = (
+                    Reverse((excluded, full, other_kind, self.rank(&interface.subnet))),
+                    assigned,
+                    Reverse((interface.device_index, *cidr)),
+                );
+                unused.push((order, interface.id.clone(), *cidr, excluded));
+            }
+        }
+        unused.sort_by_key(|(order, ..)| *order);
+        unused.into_iter().map(|(_, id, cidr, excluded)| (id, cidr, excluded)).collect()
+    }
+}
+
+/// The figures without an unused block.
+fn without(figures: &mut Figures, cidr: Cidr) {
+    let size = u32::try_from(cidr.size()).unwrap_or(u32::MAX);
+    figures.total = figures.total.saturating_sub(size);
+    if cidr.length() < 32 {
+        figures.total_prefixes = figures.total_prefixes.saturating_sub(1);
+        figures.free_prefixes = figures.free_prefixes.saturating_sub(1);
+    }
+}
+
+/// Whether an operation changes what the node holds.
+pub(crate) fn is_change(operation: &CloudOperation) -> bool {
+    !matches!(operation, CloudOperation::DescribeSubnets | CloudOperation::DescribeInterfaces)
+}

@@ -1,0 +1,187 @@
+//! The read-only side of the pool: view, checkpoint, holdings, alarms.
+
+use freeboard_address::{AttachmentKey, Cidr};
+
+use crate::effect::CloudOperation;
+use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling};
+use crate::pool::Pool;
+use crate::store::{Block, Cell, Interface, Phase};
+use crate::subnets::Subnets;
+use crate::view::{
+    AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
+    SubnetView, Tally,
+};
+
+impl Pool {
+    /// The durable state, with the revision that it covers.
+    #[must_use]
+    pub fn checkpoint(&self) -> CheckpointState {
+        let held = self.store.holders().filter_map(|(key, address)| {
+            let assignment = self.store.assignment(key)?;
+            Some(RestoredAllocation { key: key.clone(), pod: assignment.pod.clone(), address, since: assignment.since })
+        });
+        let mut allocations: Vec<_> = held.collect();
+        let mut conflicting = Vec::new();
+        for claim in self.store.claims.values() {
+            let entry = RestoredAllocation {
+                key: claim.assignment.key.clone(),
+                pod: claim.assignment.pod.clone(),
+                address: claim.address,
+                since: claim.assignment.since,
+            };
+            if allocations.iter().any(|known| known.address == entry.address) {
+                conflicting.push(entry);
+            } else {
+                allocations.push(entry);
+            }
+        }
+        let cooling =
+            self.store.cooling().map(|(address, released, _)| RestoredCooling { address, released }).collect();
+        // What was given or taken before the state was known is not there yet; then the earlier state is still the truth.
+        if let Some((waiting, _)) = &self.to_restore {
+            allocations.extend(waiting.iter().cloned());
+        }
+        CheckpointState { revision: self.journal.revision, allocations, conflicting, cooling }
+    }
+
+    /// Everything that can be seen.
+    #[must_use]
+    pub fn view(&self) -> PoolView {
+        let mut interfaces: Vec<_> = self.store.interfaces.values().map(|i| self.interface_view(i)).collect();
+        interfaces.sort_by(|a, b| (a.device_index, &a.id).cmp(&(b.device_index, &b.id)));
+        let stranded = self.store.claims.values().filter(|claim| self.store.cell(claim.address).is_none()).count();
+        let stranded = u32::try_from(stranded).unwrap_or(u32::MAX);
+        let stranded = Tally { total: stranded, quarantined: stranded, ..Tally::default() };
+        let prefixes = interfaces.iter().flat_map(|i| &i.blocks).filter(|block| block.is_prefix).count();
+        PoolView {
+            ready: self.is_ready(),
+            tally: crate::store::sum(interfaces.iter().map(|interface| interface.tally).chain([stranded])),
+            prefixes: u32::try_from(prefixes).unwrap_or(u32::MAX),
+            waiting: self.waiting.len(),
+            waiting_since: self.waiting.queue.front().map(|waiter| waiter.since),
+            interfaces,
+            unmanaged_interfaces: u32::try_from(self.unmanaged.len()).unwrap_or(u32::MAX),
+            interface_limit: self.interface_limit(),
+            slots_per_interface: self.slots_per_interface(),
+            subnets: self.subnet_views(),
+            operations: self
+                .operations
+                .iter()
+                .map(|(id, o)| OperationView { id: *id, operation: o.operation.clone(), since: o.since })
+                .collect(),
+            quarantined: self.store.claims.keys().filter_map(|key| self.holds(key)).collect(),
+        }
+    }
+
+    fn subnet_views(&self) -> Vec<SubnetView> {
+        let views = self.subnets.iter().map(|subnet| {
+            let verdict = Subnets::judge(subnet, &self.settings, &self.facts);
+            SubnetView {
+                id: subnet.id.clone(),
+                cidr: subnet.cidr,
+                zone: subnet.zone.clone(),
+                free: self.subnets.free(&subnet.id).unwrap_or(subnet.free.0),
+                looked_at: self.subnets.looked_at.unwrap_or(self.started),
+                allowed: verdict.allowed,
+                reason: verdict.reason.to_owned(),
+                exhausted_until: self.subnets.exhausted_until(&subnet.id),
+                fragmented_until: self.subnets.fragmented_until(&subnet.id),
+            }
+        });
+        views.collect()
+    }
+
+    fn interface_view(&self, interface: &Interface) -> InterfaceView {
+        let attaching = interface
+            .operation
+            .and_then(|id| self.operations.get(&id))
+            .is_some_and(|operation| matches!(operation.operation, CloudOperation::AttachInterface { .. }));
+        let state = match interface.phase {
+            Phase::Releasing => InterfaceState::Releasing,
+            Phase::Created if attaching => InterfaceState::Attaching,
+            Phase::Created => InterfaceState::Created,
+            Phase::Unprepared => InterfaceState::Unprepared,
+            Phase::Ready if interface.is_open() => InterfaceState::Ready,
+            Phase::Ready => InterfaceState::Missing,
+        };
+        InterfaceView {
+            id: interface.id.clone(),
+            mac: interface.mac,
+            device_index: interface.device_index,
+            is_primary: interface.id == self.facts.primary_interface,
+            subnet: interface.subnet.clone(),
+            primary_address: interface.primary_address,
+            state,
+            excluded: self.is_excluded(interface),
+            tally: interface.tally(),
+            blocks: interface.blocks.iter().map(|(cidr, block)| block_view(*cidr, block)).collect(),
+        }
+    }
+
+    /// What is held under a key.
+    #[must_use]
+    pub fn holds(&self, key: &AttachmentKey) -> Option<Holding> {
+        let (assignment, address) = match self.store.claims.get(key) {
+            Some(claim) => (&claim.assignment, claim.address),
+            None => (self.store.assignment(key)?, self.store.held(key)?),
+        };
+        let interface = self.store.locate(address).map(|(interface, _)| interface);
+        Some(Holding {
+            key: key.clone(),
+            pod: assignment.pod.clone(),
+            address,
+            interface: interface.map(|interface| interface.id.clone()),
+            device_index: interface.map(|interface| interface.device_index),
+            since: assignment.since,
+        })
+    }
+
+    /// What should not be, and still is.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let claims = self.store.claims.values().map(|claim| Alarm {
+            since: claim.since,
+            what: format!("{} holds {}: {}", claim.assignment.key, claim.address, claim.why),
+            contained: "the address is given to nobody else until the sandbox is deleted".to_owned(),
+        });
+        let missing = self.store.interfaces.values().filter_map(|interface| {
+            let since = interface.missing_since?;
+            let assigned = interface.tally().assigned;
+            (assigned > 0).then(|| Alarm {
+                since,
+                what: format!("the cloud does not show {}, which carries {assigned} pods", interface.id),
+                contained: "nothing of it is given until it is seen again".to_owned(),
+            })
+        });
+        let failing = self.journal.failing.iter().map(|(since, reason)| Alarm {
+            since: *since,
+            what: format!("the state cannot be written: {reason}"),
+            contained: "ADD and DEL are refused until it can; nothing is promised that is not durable".to_owned(),
+        });
+        claims.chain(missing).chain(failing).collect()
+    }
+}
+
+fn block_view(cidr: Cidr, block: &Block) -> BlockView {
+    let addresses = block.cells().map(|(address, cell)| {
+        let state = match cell {
+            Cell::Free { released } => AddressState::Free { released: *released },
+            Cell::Assigned(assignment) => AddressState::Assigned {
+                key: assignment.key.clone(),
+                pod: assignment.pod.clone(),
+                since: assignment.since,
+            },
+            Cell::Cooling { released, .. } => AddressState::Cooling { released: *released },
+            Cell::Quarantined => AddressState::Quarantined,
+        };
+        AddressView { address, state }
+    });
+    BlockView {
+        cidr,
+        is_prefix: cidr.length() < 32,
+        tally: block.tally(),
+        addresses: addresses.collect(),
+        missing_since: block.missing_since,
+        releasing: block.releasing,
+    }
+}
