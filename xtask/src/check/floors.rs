@@ -65,9 +65,10 @@ pub(crate) fn check(metadata: &Metadata) -> Findings {
         };
         for dependency in &package.dependencies {
             let Some(&below) = floors.get(dependency.name.as_str()) else { continue };
-            // A test may hold a crate against its counterpart on the same floor: a client against its server.
-            let is_for_tests = dependency.kind.as_deref() == Some("dev");
-            if below > floor || (below == floor && !is_for_tests) {
+            // Values may build on one another. And a test may hold a crate against its counterpart on the same floor, a
+            // client against its server.
+            let may_be_level = floor == 0 || dependency.kind.as_deref() == Some("dev");
+            if below > floor || (below == floor && !may_be_level) {
                 findings.push(format!(
                     "{} (floor {floor}) depends on {} (floor {below}): a crate may depend only on floors below it",
                     package.name, dependency.name
