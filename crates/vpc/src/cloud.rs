@@ -1,162 +1,198 @@
-//! The cloud as a whole: its state, its clock-driven changes, its effects.
+//! The cloud as a whole: its state, and the vocabulary every engine has (timeouts and effects).
 
-use freeboard_address::EniId;
-use freeboard_address::InstanceId;
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use freeboard_address::{EniId, InstanceId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::effect::CloudEffect;
 use crate::error::ApiError;
-use crate::faults::{Admission, Call, Fault, FaultError};
-use crate::ids::*;
-use crate::metadata::MetadataView;
-use crate::model::*;
-use crate::request::*;
-use crate::world::{World, WorldError};
-use freeboard_address::*;
+use crate::front_door::FrontDoor;
+use crate::ids::{GatewayId, IdGenerator, PeeringId};
+use crate::limits::LimitTable;
+use crate::links::Link;
+use crate::metadata::MetadataHistory;
+use crate::model::{
+    AvailabilityZone, Instance, InternetGateway, NetworkInterface, PeeringConnection, RouteTable, SecurityGroup,
+    Subnet, SubnetCidrReservation, Vpc,
+};
+use crate::request::{CreateNetworkInterface, RunInstances};
+use crate::subnet_space::SubnetSpace;
+use crate::timers::Timers;
+use crate::world::{Behaviour, Quotas, Timing, UpcomingIds, WorldError};
 
 /// One account in one region: VPCs, subnets, instances, interfaces and what belongs to them.
+///
+/// One method per EC2 action, with EC2's name in snake case. A method that returns an [`ApiError`] has changed nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cloud {
-    world: World,
+    pub(crate) region: String,
+    pub(crate) account_id: String,
+    pub(crate) speed: f64,
+    pub(crate) timing: Timing,
+    pub(crate) quotas: Quotas,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) upcoming: UpcomingIds,
+    pub(crate) ids: IdGenerator,
+    pub(crate) limits: Arc<LimitTable>,
+    pub(crate) zones: Vec<AvailabilityZone>,
+    pub(crate) vpcs: BTreeMap<VpcId, Vpc>,
+    pub(crate) subnets: BTreeMap<SubnetId, SubnetRecord>,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) interfaces: BTreeMap<EniId, NetworkInterface>,
+    pub(crate) security_groups: BTreeMap<SecurityGroupId, SecurityGroup>,
+    pub(crate) route_tables: BTreeMap<RouteTableId, RouteTable>,
+    pub(crate) gateways: BTreeMap<GatewayId, InternetGateway>,
+    pub(crate) peerings: BTreeMap<PeeringId, PeeringConnection>,
+    /// The links that machines have, or are about to get.
+    pub(crate) links: BTreeMap<EniId, Link>,
+    /// Interfaces that the fault `fill_subnet` made.
+    pub(crate) foreign: BTreeSet<EniId>,
+    pub(crate) create_tokens: BTreeMap<String, Remembered<CreateNetworkInterface, EniId>>,
+    pub(crate) launch_tokens: BTreeMap<String, Remembered<RunInstances, String>>,
+    pub(crate) metadata: BTreeMap<InstanceId, MetadataHistory>,
+    /// Instances whose metadata may have changed in the current step.
+    pub(crate) touched: BTreeSet<InstanceId>,
+    pub(crate) timers: Timers,
+    pub(crate) effects: VecDeque<CloudEffect>,
+    pub(crate) front_door: FrontDoor,
 }
 
-macro_rules! stubs { ($($name:ident(&mut $request:ty) -> $answer:ty;)* ; $($dname:ident(& $drequest:ty) -> $danswer:ty;)*) => { #[allow(missing_docs)] impl Cloud {
- $(pub fn $name(&mut self, request: &$request, now: Timestamp) -> Result<$answer, ApiError> { let _ = (request, now); Err(ApiError::new("InternalError", "not built yet")) })*
- $(pub fn $dname(&self, request: &$drequest) -> Result<$danswer, ApiError> { let _ = request; Err(ApiError::new("InternalError", "not built yet")) })*
-} } }
-stubs! {
-  create_vpc(&mut CreateVpc) -> Vpc;
-  delete_vpc(&mut DeleteVpc) -> ();
-  associate_vpc_cidr_block(&mut AssociateVpcCidrBlock) -> VpcCidrBlockAssociationResult;
-  disassociate_vpc_cidr_block(&mut DisassociateVpcCidrBlock) -> VpcCidrBlockAssociationResult;
-  create_subnet(&mut CreateSubnet) -> Subnet;
-  delete_subnet(&mut DeleteSubnet) -> ();
-  modify_subnet_attribute(&mut ModifySubnetAttribute) -> ();
-  create_subnet_cidr_reservation(&mut CreateSubnetCidrReservation) -> SubnetCidrReservation;
-  delete_subnet_cidr_reservation(&mut DeleteSubnetCidrReservation) -> SubnetCidrReservation;
-  run_instances(&mut RunInstances) -> Reservation;
-  terminate_instances(&mut TerminateInstances) -> Vec<InstanceStateChange>;
-  create_network_interface(&mut CreateNetworkInterface) -> NetworkInterface;
-  attach_network_interface(&mut AttachNetworkInterface) -> AttachResult;
-  modify_network_interface_attribute(&mut ModifyNetworkInterfaceAttribute) -> ();
-  detach_network_interface(&mut DetachNetworkInterface) -> ();
-  delete_network_interface(&mut DeleteNetworkInterface) -> ();
-  assign_private_ip_addresses(&mut AssignPrivateIpAddresses) -> AssignResult;
-  unassign_private_ip_addresses(&mut UnassignPrivateIpAddresses) -> ();
-  create_tags(&mut CreateTags) -> ();
-  delete_tags(&mut DeleteTags) -> ();
-  create_security_group(&mut CreateSecurityGroup) -> SecurityGroup;
-  delete_security_group(&mut DeleteSecurityGroup) -> ();
-  create_route_table(&mut CreateRouteTable) -> RouteTable;
-  delete_route_table(&mut DeleteRouteTable) -> ();
-  associate_route_table(&mut AssociateRouteTable) -> RouteTableAssociation;
-  disassociate_route_table(&mut DisassociateRouteTable) -> ();
-  replace_route_table_association(&mut ReplaceRouteTableAssociation) -> RouteTableAssociation;
-  create_route(&mut CreateRoute) -> ();
-  delete_route(&mut DeleteRoute) -> ();
-  create_internet_gateway(&mut CreateInternetGateway) -> InternetGateway;
-  attach_internet_gateway(&mut InternetGatewayAttachment) -> ();
-  detach_internet_gateway(&mut InternetGatewayAttachment) -> ();
-  delete_internet_gateway(&mut DeleteInternetGateway) -> ();
-  create_vpc_peering_connection(&mut CreateVpcPeeringConnection) -> PeeringConnection;
-  accept_vpc_peering_connection(&mut VpcPeeringConnectionRef) -> PeeringConnection;
-  delete_vpc_peering_connection(&mut VpcPeeringConnectionRef) -> ();
-  ;
-  describe_vpcs(&Describe<VpcId>) -> Page<Vpc>;
-  describe_subnets(&Describe<SubnetId>) -> Page<Subnet>;
-  get_subnet_cidr_reservations(&GetSubnetCidrReservations) -> Page<SubnetCidrReservation>;
-  describe_instances(&Describe<InstanceId>) -> Page<Reservation>;
-  describe_instance_types(&Describe<String>) -> Page<InstanceType>;
-  describe_network_interfaces(&Describe<EniId>) -> Page<NetworkInterface>;
-  describe_tags(&Describe<String>) -> Page<TagDescription>;
-  describe_security_groups(&Describe<SecurityGroupId>) -> Page<SecurityGroup>;
-  describe_route_tables(&Describe<RouteTableId>) -> Page<RouteTable>;
-  describe_internet_gateways(&Describe<GatewayId>) -> Page<InternetGateway>;
-  describe_vpc_peering_connections(&Describe<PeeringId>) -> Page<PeeringConnection>;
-  describe_availability_zones(&Describe<String>) -> Page<AvailabilityZone>;
+/// A subnet and its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubnetRecord {
+    /// As described, except for the count of available addresses, which is filled in when it is shown.
+    pub(crate) subnet: Subnet,
+    pub(crate) space: SubnetSpace,
+    pub(crate) reservations: Vec<SubnetCidrReservation>,
+}
+
+impl SubnetRecord {
+    /// The subnet with its count of available addresses.
+    pub(crate) fn shown(&self) -> Subnet {
+        Subnet { available_ip_address_count: self.space.available(), ..self.subnet.clone() }
+    }
+}
+
+/// A request that was made with a client token, and what it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered<Request, Made> {
+    pub(crate) request: Request,
+    pub(crate) made: Made,
 }
 
 impl Cloud {
-    /// The cloud of a world file; `now` is its start.
-    ///
-    /// # Errors
-    /// [`WorldError`], naming the first thing that makes no sense.
-    pub fn from_world(world: &World, now: Timestamp) -> Result<Self, WorldError> {
-        let _ = now;
-        Ok(Self { world: world.clone() })
-    }
-    /// The verdict on a request, before it is carried out; takes its token from the bucket.
-    pub fn admit(&mut self, call: &Call<'_>, now: Timestamp) -> Admission {
-        let _ = (call, now);
-        Admission { delay: std::time::Duration::ZERO, outcome: crate::faults::Outcome::Proceed }
-    }
-    /// Makes something go wrong from now on.
-    ///
-    /// # Errors
-    /// [`FaultError`] when it names something unknown.
-    pub fn inject(&mut self, fault: &Fault, now: Timestamp) -> Result<(), FaultError> {
-        let _ = (fault, now);
-        Ok(())
-    }
-    /// Ends every fault of the front door and of metadata.
-    pub fn clear_faults(&mut self, now: Timestamp) {
-        let _ = now;
-    }
-    /// Carries out everything that is due.
-    pub fn handle_timeout(&mut self, now: Timestamp) {
-        let _ = now;
-    }
     /// When to call [`Cloud::handle_timeout`], and for what reason.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
-        None
+        self.timers.next()
     }
-    /// The next thing for the hypervisor to do.
+
+    /// The next thing for the hypervisor to do, in order.
     pub fn poll_effect(&mut self) -> Option<CloudEffect> {
-        None
+        self.effects.pop_front()
     }
-    /// The hypervisor has made the link of this interface.
-    pub fn handle_link_ready(&mut self, eni: &EniId, now: Timestamp) {
-        let _ = (eni, now);
-    }
-    /// The hypervisor has removed the link of this interface.
-    pub fn handle_link_gone(&mut self, eni: &EniId, now: Timestamp) {
-        let _ = (eni, now);
-    }
-    /// What the metadata service of this instance shows now; none when there is no such instance, or it is terminated.
+
+    /// The region.
     #[must_use]
-    pub fn metadata(&self, instance: &InstanceId, now: Timestamp) -> Option<MetadataView> {
-        let _ = (instance, now);
-        None
+    pub fn region(&self) -> &str {
+        &self.region
     }
+
+    /// The account.
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
+    /// How many times faster than configured the cloud is.
+    #[must_use]
+    pub fn speed(&self) -> f64 {
+        self.speed
+    }
+
+    /// The network limits of all instance types.
+    #[must_use]
+    pub fn limits(&self) -> &LimitTable {
+        &self.limits
+    }
+
     /// Makes the cloud so many times faster than configured, for what starts from now on.
     ///
     /// # Errors
     /// [`WorldError::OutOfRange`] unless above 0 and at most 1,000,000.
     pub fn set_speed(&mut self, speed: f64) -> Result<(), WorldError> {
-        self.world.speed = speed;
+        crate::world::check_speed(speed)?;
+        self.speed = speed;
         Ok(())
     }
-    /// The region.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        &self.world.region
+
+    /// How long `seconds` of the world file take at the current speed.
+    pub(crate) fn lasting(&self, seconds: f64) -> SignedDuration {
+        duration_of(seconds / self.speed)
     }
-    /// The account.
-    #[must_use]
-    pub fn account_id(&self) -> &str {
-        &self.world.account_id
+
+    pub(crate) fn vpc(&self, id: &VpcId) -> Result<&Vpc, ApiError> {
+        self.vpcs.get(id).ok_or_else(|| ApiError::vpc_not_found(id.as_str()))
     }
-    /// How many times faster than configured the cloud is.
-    #[must_use]
-    pub fn speed(&self) -> f64 {
-        self.world.speed
+
+    pub(crate) fn subnet(&self, id: &SubnetId) -> Result<&SubnetRecord, ApiError> {
+        self.subnets.get(id).ok_or_else(|| ApiError::subnet_not_found(id.as_str()))
     }
-    /// Checks that the cloud's books close; says what does not.
-    ///
-    /// # Errors
-    /// A sentence per violation, joined by line feeds.
-    pub fn audit(&self) -> Result<(), String> {
-        Ok(())
+
+    pub(crate) fn instance(&self, id: &InstanceId) -> Result<&Instance, ApiError> {
+        self.instances.get(id).ok_or_else(|| ApiError::instance_not_found(id.as_str()))
     }
+
+    pub(crate) fn interface(&self, id: &EniId) -> Result<&NetworkInterface, ApiError> {
+        self.interfaces.get(id).ok_or_else(|| ApiError::interface_not_found(id.as_str()))
+    }
+
+    pub(crate) fn interface_mut(&mut self, id: &EniId) -> Result<&mut NetworkInterface, ApiError> {
+        self.interfaces.get_mut(id).ok_or_else(|| ApiError::interface_not_found(id.as_str()))
+    }
+
+    /// The interfaces of an instance, by card and device index.
+    pub(crate) fn interfaces_of(&self, instance: &InstanceId) -> Vec<&NetworkInterface> {
+        let mut found: Vec<&NetworkInterface> =
+            self.interfaces.values().filter(|eni| eni.instance_id() == Some(instance)).collect();
+        found.sort_by_key(|eni| eni.attachment.as_ref().map(|a| (a.network_card_index, a.device_index)));
+        found
+    }
+
+    /// The instance with its interfaces, as the Describe actions show it.
+    pub(crate) fn shown_instance(&self, instance: &Instance) -> Instance {
+        let network_interfaces = self.interfaces_of(&instance.instance_id).into_iter().cloned().collect();
+        Instance { network_interfaces, ..instance.clone() }
+    }
+
+    /// The ARN of a resource of this account.
+    pub(crate) fn arn(&self, kind: &str, id: &str) -> String {
+        format!("arn:aws:ec2:{}:{}:{kind}/{id}", self.region, self.account_id)
+    }
+
+    /// Ends a step: brings the metadata of every touched instance up to date.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        for instance in std::mem::take(&mut self.touched) {
+            self.refresh_metadata(&instance, now);
+        }
+    }
+
+    /// Marks every instance of a VPC as touched.
+    pub(crate) fn touch_vpc(&mut self, vpc: &VpcId) {
+        let inside = self.instances.values().filter(|instance| instance.vpc_id.as_ref() == Some(vpc));
+        self.touched.extend(inside.map(|instance| instance.instance_id.clone()));
+    }
+}
+
+/// Seconds as a duration, rounded to microseconds.
+pub(crate) fn duration_of(seconds: f64) -> SignedDuration {
+    // The cast saturates, and every length of time is checked when it comes in.
+    SignedDuration::from_micros((seconds * 1e6).round() as i64)
+}
+
+/// `now` plus a duration; the end of time at most.
+pub(crate) fn after(now: Timestamp, duration: SignedDuration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
 }

@@ -19,7 +19,7 @@ pub enum WorldError {
         expected: &'static str,
     },
     /// Two things with the same id.
-    #[error("the id {id} is given to a {second}, but a {first} has it already: ids are unique in a world")]
+    #[error("the id {id} is used twice ({first}, {second}): ids are unique in a world")]
     DuplicateId {
         /// The id.
         id: String,
@@ -29,7 +29,7 @@ pub enum WorldError {
         second: &'static str,
     },
     /// An id with the wrong prefix or characters.
-    #[error("{id:?} is not the id of a {kind}: expected {prefix}- and 8 or 17 hexadecimal digits")]
+    #[error("{kind} id {id:?} is malformed: expected {prefix}- and 8 or 17 hexadecimal digits")]
     MalformedId {
         /// The text.
         id: String,

@@ -178,7 +178,7 @@ pub struct UpcomingInterface {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduledFault {
-    /// So long after the start (divided by the world's speed).
+    /// So long after the start; like all times of faults, not divided by the world's speed.
     #[serde(default)]
     pub after_seconds: f64,
     /// What happens.

@@ -1,10 +1,14 @@
 //! World files: what exists in the cloud at the start, how fast it is, and what will go wrong.
 
+mod check;
 mod defaults;
 mod error;
 mod interface;
 mod knobs;
+mod load;
+mod load_machines;
 
+pub(crate) use check::check_speed;
 pub use error::WorldError;
 pub use interface::{WorldInstance, WorldInterface, WorldMetadataOptions};
 pub use knobs::{
