@@ -1,0 +1,122 @@
+//! The lab's network as the simulated cloud's hypervisor: what the cloud decides becomes links, routes and machines.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use freeboard_address::InstanceId;
+use freeboard_vpc::{CloudEffect, InterfaceLink, LaunchedInstance};
+
+use crate::error::LabError;
+use crate::fabric::{Fabric, Plug};
+use crate::machine::{Endpoints, Machine};
+use crate::namespace::Namespace;
+
+/// The fabric and the machines on it.
+pub struct Network {
+    fabric: Fabric,
+    machines: BTreeMap<InstanceId, Machine>,
+}
+
+/// What the cloud wants to know of an effect that was carried out.
+pub(crate) enum Applied {
+    /// Nothing.
+    Done,
+    /// The machine is there, and these are the sockets of its cloud services.
+    Booted(Machine, Endpoints),
+    /// The link of this interface is there.
+    LinkReady,
+    /// The link of this interface is gone.
+    LinkGone,
+}
+
+impl Network {
+    /// Builds the fabric and the hosts outside the VPC.
+    pub(crate) fn build() -> Result<Self, LabError> {
+        if !crate::isolation::is_isolated() {
+            return Err(LabError::NotIsolated);
+        }
+        Ok(Self { fabric: Fabric::build()?, machines: BTreeMap::new() })
+    }
+
+    /// Carries out what the cloud decided.
+    pub(crate) fn apply(&mut self, effect: &CloudEffect) -> Result<Applied, LabError> {
+        match effect {
+            CloudEffect::VpcCidrsChanged { cidrs, .. } => self.fabric.set_blocks(cidrs).map(|()| Applied::Done),
+            CloudEffect::InstanceLaunched(instance) => self.boot(instance),
+            CloudEffect::InterfaceAttaching(link) => self.plug(link).map(|()| Applied::LinkReady),
+            CloudEffect::InterfaceDetached { eni, .. } => self.fabric.unplug(eni).map(|()| Applied::LinkGone),
+            CloudEffect::AddressesChanged { eni, cidrs, .. } => {
+                self.fabric.set_owned(eni, cidrs).map(|()| Applied::Done)
+            }
+            CloudEffect::InstanceTerminated { instance, interfaces } => {
+                interfaces.iter().try_for_each(|eni| self.fabric.unplug(eni))?;
+                self.machines.remove(instance);
+                Ok(Applied::Done)
+            }
+        }
+    }
+
+    /// The machine of an instance.
+    #[must_use]
+    pub fn machine(&self, instance: &InstanceId) -> Option<&Machine> {
+        self.machines.get(instance)
+    }
+
+    /// All machines, by instance id.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// The host on the internet.
+    #[must_use]
+    pub fn internet(&self) -> &Namespace {
+        self.fabric.internet()
+    }
+
+    /// The host in the peered network.
+    #[must_use]
+    pub fn peer(&self) -> &Namespace {
+        self.fabric.peer()
+    }
+
+    fn boot(&mut self, launched: &LaunchedInstance) -> Result<Applied, LabError> {
+        let (machine, endpoints) = Machine::boot(
+            launched.instance.clone(),
+            launched.instance_type.clone(),
+            launched.availability_zone.clone(),
+            launched.private_dns_name.clone(),
+            launched.primary_address,
+        )?;
+        self.machines.insert(launched.instance.clone(), machine.clone());
+        Ok(Applied::Booted(machine, endpoints))
+    }
+
+    fn plug(&mut self, link: &InterfaceLink) -> Result<(), LabError> {
+        let machine = self.machines.get(&link.instance).ok_or_else(|| LabError::Unknown {
+            kind: "machine",
+            name: link.instance.to_string(),
+            known: self.machines.keys().map(InstanceId::as_str).collect::<Vec<_>>().join(", "),
+        })?;
+        self.fabric.plug(&Plug {
+            eni: &link.eni,
+            mac: link.mac,
+            name: &format!("eth{}", link.device_index),
+            node: machine.namespace(),
+            subnet: link.subnet_cidr,
+            primary_address: link.primary_address,
+            owned: &link.cidrs,
+        })?;
+        if link.device_index == 0 { machine.configure_first_interface(link.subnet_cidr) } else { Ok(()) }
+    }
+}
+
+/// The address of the host on the internet.
+pub const INTERNET_HOST: Ipv4Addr = Fabric::INTERNET_HOST;
+/// The address of the host in the peered network.
+pub const PEERED_HOST: Ipv4Addr = Fabric::PEERED_HOST;
+
+/// Where the internet host's [`Mirror`](crate::Mirror) listens.
+#[must_use]
+pub fn internet_mirror() -> SocketAddr {
+    SocketAddr::from((INTERNET_HOST, 80))
+}
