@@ -105,7 +105,8 @@ fn run_outer() -> Result<(), IsolationError> {
 }
 
 fn enter_new_namespaces() -> Result<(), IsolationError> {
-    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
+    let flags =
+        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
     let (user, group) = (geteuid(), getegid());
     if user.is_root() {
         match unshare(flags) {
@@ -189,7 +190,9 @@ fn supervise(child: Child, signals: &SignalFd) -> Result<ExitStatus, IsolationEr
         if let Some(status) = reap(child) {
             return Ok(status);
         }
-        let Some(signal) = signals.read_signal().map_err(|errno| system("read a signal")(errno.into()))? else { continue };
+        let Some(signal) = signals.read_signal().map_err(|errno| system("read a signal")(errno.into()))? else {
+            continue;
+        };
         let number = Signal::try_from(signal.ssi_signo.cast_signed());
         // A terminal sends its signals to the whole foreground group, so the program has them already.
         let from_terminal = signal.ssi_code == libc::SI_KERNEL;
@@ -208,7 +211,9 @@ fn reap(child: Pid) -> Option<ExitStatus> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == child => return Some(ExitStatus::from_raw(code << 8)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => return Some(ExitStatus::from_raw(signal as i32)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
+                return Some(ExitStatus::from_raw(signal as i32));
+            }
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
             Ok(_) | Err(_) => {}
         }

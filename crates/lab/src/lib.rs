@@ -17,9 +17,9 @@ pub mod runtime;
 
 pub use error::LabError;
 pub use isolation::{IsolationError, LAB_DIRECTORY, is_isolated, isolate};
-pub use machine::{EC2_ADDRESS, METADATA_ADDRESS, Machine};
+pub use machine::{EC2_ADDRESS, Endpoints, METADATA_ADDRESS, Machine};
 pub use namespace::Namespace;
-pub use network::{INTERNET_HOST, Network, PEERED_HOST, internet_mirror};
+pub use network::{Applied, INTERNET_HOST, Network, PEERED_HOST, internet_mirror};
 pub use pod::Pod;
 pub use probe::{Echo, Mirror, can_connect, ping, ping_all, source_seen_by};
 pub use program::{Program, ProgramOptions};

@@ -37,9 +37,12 @@ pub struct Machine {
 }
 
 /// The sockets on which a machine's metadata service and EC2 endpoint listen.
-pub(crate) struct Endpoints {
-    pub(crate) metadata: TcpListener,
-    pub(crate) ec2: TcpListener,
+#[derive(Debug)]
+pub struct Endpoints {
+    /// The metadata service's.
+    pub metadata: TcpListener,
+    /// The EC2 API's.
+    pub ec2: TcpListener,
 }
 
 impl Machine {

@@ -110,10 +110,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the namespace cannot be entered.
-    pub async fn run_async<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, LabError> {
+    pub async fn run_async<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, LabError> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let namespace = self.clone();
         let failed = |source| LabError::Namespace { name: self.inner.name.clone(), source };

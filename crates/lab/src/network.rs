@@ -18,7 +18,7 @@ pub struct Network {
 }
 
 /// What the cloud wants to know of an effect that was carried out.
-pub(crate) enum Applied {
+pub enum Applied {
     /// Nothing.
     Done,
     /// The machine is there, and these are the sockets of its cloud services.
@@ -31,7 +31,10 @@ pub(crate) enum Applied {
 
 impl Network {
     /// Builds the fabric and the hosts outside the VPC.
-    pub(crate) fn build() -> Result<Self, LabError> {
+    ///
+    /// # Errors
+    /// When the program is not isolated, or the kernel refuses a step.
+    pub fn build() -> Result<Self, LabError> {
         if !crate::isolation::is_isolated() {
             return Err(LabError::NotIsolated);
         }
@@ -39,7 +42,10 @@ impl Network {
     }
 
     /// Carries out what the cloud decided.
-    pub(crate) fn apply(&mut self, effect: &CloudEffect) -> Result<Applied, LabError> {
+    ///
+    /// # Errors
+    /// When the kernel refuses a step.
+    pub fn apply(&mut self, effect: &CloudEffect) -> Result<Applied, LabError> {
         match effect {
             CloudEffect::VpcCidrsChanged { cidrs, .. } => self.fabric.set_blocks(cidrs).map(|()| Applied::Done),
             CloudEffect::InstanceLaunched(instance) => self.boot(instance),

@@ -107,7 +107,9 @@ fn receive_reply(socket: &Socket, identifier: u16) -> io::Result<Option<Ipv4Addr
         Ok(received) => received,
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(None),
         // Routers' complaints about earlier requests are told here; the request stays unanswered.
-        Err(error) if error.raw_os_error().is_some_and(|code| [libc::EHOSTUNREACH, libc::ENETUNREACH].contains(&code)) => {
+        Err(error)
+            if error.raw_os_error().is_some_and(|code| [libc::EHOSTUNREACH, libc::ENETUNREACH].contains(&code)) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(error),

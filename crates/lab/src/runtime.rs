@@ -76,7 +76,8 @@ impl PluginList {
     /// # Errors
     /// When there is none, or it cannot be understood.
     pub fn read(configurations: &Path, executables: &Path) -> Result<Self, CniError> {
-        let failed = |message: String| CniError { plugin: "conflist".to_owned(), code: 0, message, details: String::new() };
+        let failed =
+            |message: String| CniError { plugin: "conflist".to_owned(), code: 0, message, details: String::new() };
         let entries = std::fs::read_dir(configurations)
             .map_err(|error| failed(format!("cannot list {}: {error}", configurations.display())))?;
         let mut lists: Vec<PathBuf> = entries
@@ -200,7 +201,8 @@ impl PluginList {
         let (output, is_success) = self
             .execute(&program, command, attachment, &configuration)
             .map_err(|error| failed(0, format!("cannot run {}: {error}", program.display())))?;
-        let answer: Value = if output.is_empty() { Value::Null } else { serde_json::from_slice(&output).unwrap_or_default() };
+        let answer: Value =
+            if output.is_empty() { Value::Null } else { serde_json::from_slice(&output).unwrap_or_default() };
         if is_success {
             return Ok(answer);
         }
@@ -216,7 +218,8 @@ impl PluginList {
         keys.insert("name".to_owned(), json!(self.name));
         if let Some(Value::Object(capabilities)) = keys.remove("capabilities") {
             let values = |name: &str| if name == "portMappings" { json!([]) } else { json!({}) };
-            let asked: Map<String, Value> = capabilities.into_iter().map(|(name, _)| (name.clone(), values(&name))).collect();
+            let asked: Map<String, Value> =
+                capabilities.into_iter().map(|(name, _)| (name.clone(), values(&name))).collect();
             keys.insert("runtimeConfig".to_owned(), Value::Object(asked));
         }
         if let Some(previous) = previous {
