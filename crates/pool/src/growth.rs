@@ -50,6 +50,16 @@ pub(crate) struct Route {
     pub(crate) obstacle: Option<Obstacle>,
 }
 
+/// What a try to grow came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Started,
+    /// It is better to wait for what is in flight.
+    Waiting,
+    /// No way is open.
+    Blocked,
+}
+
 impl Pool {
     /// The figures that the formulas look at: what is in service, and what is on its way.
     pub(crate) fn figures(&self) -> Figures {
@@ -203,7 +213,11 @@ impl Pool {
             if !self.may_grow() {
                 return;
             }
-            if !(self.grow_once(&shortage, false, now) || self.grow_fragmented(now)) {
+            let step = match self.grow_once(&shortage, false, now) {
+                Step::Blocked => self.grow_fragmented(now),
+                step @ (Step::Started | Step::Waiting) => step,
+            };
+            if step != Step::Started {
                 self.wake_for_obstacles(now);
                 return;
             }
@@ -227,15 +241,15 @@ impl Pool {
     }
 
     /// Single addresses beside prefixes, where no aligned /28 is left.
-    fn grow_fragmented(&mut self, now: Timestamp) -> bool {
+    fn grow_fragmented(&mut self, now: Timestamp) -> Step {
         match (self.mode(), self.shortage(true)) {
             (AllocationMode::Prefixes, Some(shortage)) => self.grow_once(&shortage, true, now),
-            (AllocationMode::Prefixes | AllocationMode::SecondaryAddresses, _) => false,
+            (AllocationMode::Prefixes | AllocationMode::SecondaryAddresses, _) => Step::Blocked,
         }
     }
 
-    /// Starts one call; false when no way is open, or when it is better to wait for what is in flight.
-    fn grow_once(&mut self, shortage: &Shortage, singles: bool, now: Timestamp) -> bool {
+    /// Starts one call, by the best way that is open. `singles`: single addresses, where the mode is prefixes.
+    fn grow_once(&mut self, shortage: &Shortage, singles: bool, now: Timestamp) -> Step {
         let in_prefixes = self.mode() == AllocationMode::Prefixes && !singles;
         let mut need = if in_prefixes { shortage.prefixes.0 } else { shortage.addresses.0 };
         for route in self.routes(now) {
@@ -249,10 +263,16 @@ impl Pool {
             {
                 need = need.saturating_sub(spare);
                 if need == 0 {
-                    return false;
+                    return Step::Waiting;
                 }
             }
             let (Some(subnet), None) = (subnet, &route.obstacle) else { continue };
+            if singles && self.subnets.prefix_allowance(&subnet, now) > 0 {
+                continue;
+            }
+            if matches!(route.way, Way::Create(_)) && self.is_covered(&subnet) {
+                continue;
+            }
             let is_new = u32::from(matches!(route.way, Way::Create(_)));
             let Allowance::UpTo(most) = self.subnets.allowance(&subnet, now) else { continue };
             let room = match &route.way {
@@ -270,10 +290,20 @@ impl Pool {
             let count = need.min(room).min(by_subnet);
             if count > 0 {
                 self.take(&route.way, count, in_prefixes, &shortage.why, now);
-                return true;
+                return Step::Started;
             }
         }
-        false
+        Step::Blocked
+    }
+
+    /// Whether the interfaces in a subnet have slots for all that is left of it: a new one would only cost its primary address.
+    fn is_covered(&self, subnet: &SubnetId) -> bool {
+        let here = |interface: &&Interface| {
+            interface.subnet == *subnet && !interface.full && (interface.is_open() || interface.is_coming())
+        };
+        let slots = self.slots_per_interface();
+        let spare: u32 = self.store.interfaces.values().filter(here).map(|i| slots - self.slots_taken(i)).sum();
+        self.subnets.free(subnet).is_some_and(|free| free <= spare)
     }
 
     fn take(&mut self, way: &Way, count: u32, in_prefixes: bool, why: &str, now: Timestamp) {

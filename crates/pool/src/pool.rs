@@ -36,6 +36,8 @@ pub struct Pool {
     pub(crate) started: Timestamp,
     pub(crate) step: Step,
     pub(crate) effects: VecDeque<Effect>,
+    /// Inputs came in at this time whose consequences are not drawn yet.
+    due: Option<Timestamp>,
     pub(crate) wake: Option<(Timestamp, &'static str)>,
 
     pub(crate) store: Store,
@@ -81,12 +83,13 @@ impl Pool {
     /// known and [`Pool::handle_restore`] was called, in either order.
     #[must_use]
     pub fn new(settings: PoolSettings, facts: NodeFacts, now: Timestamp) -> Self {
-        let mut pool = Self {
+        Self {
             settings,
             facts,
             started: now,
             step: Step::default(),
             effects: VecDeque::new(),
+            due: Some(now),
             wake: None,
             store: Store::default(),
             journal: Journal::default(),
@@ -113,9 +116,7 @@ impl Pool {
             last_shrink: None,
             look_due: Some(now),
             subnets_asked_at: None,
-        };
-        pool.advance(now);
-        pool
+        }
     }
 
     /// All interfaces of the instance, read just now by the shell itself (an engine's own read comes by [`Pool::handle_cloud`]).
@@ -212,15 +213,24 @@ impl Pool {
         self.advance(now);
     }
 
-    /// The next thing to do, in order.
+    /// The next thing to do, in order. The consequences of inputs are drawn here, not as they come in: a shell that hands over
+    /// all inputs that are there before it polls gets one cloud call, and one write, for all of them.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.effects.is_empty()
+            && let Some(now) = self.due.take()
+        {
+            self.draw_consequences(now);
+        }
         self.effects.pop_front()
     }
 
-    /// When to call [`Pool::handle_timeout`] at the latest, and why.
+    /// When to call [`Pool::handle_timeout`] at the latest, and why. To be asked after the effects were taken.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
-        self.wake
+        match self.due {
+            Some(due) => Some((due, "effects are to be taken")),
+            None => self.wake,
+        }
     }
 
     /// Whether an ADD that came now would be served: an address is free, or growth is possible and not known to fail.
@@ -244,8 +254,13 @@ impl Pool {
         self.step = Step(self.step.0 + 1);
     }
 
-    /// Does everything that is due, in a fixed order.
+    /// An input was taken in: its consequences are to be drawn.
     pub(crate) fn advance(&mut self, now: Timestamp) {
+        self.due = Some(now);
+    }
+
+    /// Does everything that is due, in a fixed order.
+    fn draw_consequences(&mut self, now: Timestamp) {
         self.wake = None;
         self.expire(now);
         self.rewrite_state(now);

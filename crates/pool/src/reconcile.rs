@@ -84,12 +84,11 @@ impl Pool {
         if self.interfaces_given_back.get(&seen.id).is_some_and(|(step, _)| look.step < *step || !seen.attached) {
             return;
         }
-        let step = self.step;
         let interface = self
             .store
             .interfaces
             .entry(seen.id.clone())
-            .or_insert_with(|| Interface::new(seen, Phase::Unprepared, now, step));
+            .or_insert_with(|| Interface::new(seen, Phase::Unprepared, now, look.step));
         if look.step < interface.known {
             return;
         }

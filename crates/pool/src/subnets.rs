@@ -83,6 +83,9 @@ impl Subnets {
             let room = self.rooms.entry(subnet.id.clone()).or_default();
             let free = subnet.free.0;
             if let Some(exhausted) = &mut room.exhausted {
+                if room.look_wanted.take().is_some() {
+                    room.free_when_exhausted = free;
+                }
                 if free > room.free_when_exhausted {
                     room.exhausted = None;
                     room.at_most = None;
@@ -112,7 +115,9 @@ impl Subnets {
     /// Reading the subnets failed: what waits for a fresh figure halves its request instead.
     pub(crate) fn look_failed(&mut self) {
         for room in self.rooms.values_mut() {
-            if let Some(asked) = room.look_wanted.take() {
+            if let Some(asked) = room.look_wanted.take()
+                && room.exhausted.is_none()
+            {
                 room.probing = true;
                 room.at_most = Some((asked / 2).max(1));
             }
@@ -188,6 +193,8 @@ impl Subnets {
             }
             return false;
         }
+        // The figure that goes with it should be fresh, for the back-off and for those who read the refusal.
+        room.look_wanted = (!room.probing).then_some(asked);
         room.probing = false;
         room.at_most = None;
         room.free_when_exhausted = room.free.unwrap_or(0);
