@@ -1,0 +1,194 @@
+//! The pool's task with the real engine and store, and a cloud that always answers.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use freeboard_address::{Addresses, AttachmentKey, EniId, InstanceId, PodKey, SubnetId, VpcId};
+use freeboard_agent::metrics::Metrics;
+use freeboard_agent::pool_handle::{self, Command, PoolHandle};
+use freeboard_agent::pool_settings::pool_settings;
+use freeboard_agent::pool_task::{Operations, PoolTask};
+use freeboard_agent::store::{Loaded, Store};
+use freeboard_pool::{
+    AddRequest, Cause, CloudFailure, CloudOperation, CloudSuccess, DelRequest, FailureKind, NodeFacts,
+    ObservedInterface, ObservedSubnet, Pool, Reply,
+};
+use freeboard_settings::{Environment, Settings};
+use jiff::Timestamp;
+
+const ADDRESSES: u8 = 45;
+
+/// One interface with 45 addresses, and nothing more to be had.
+#[derive(Default)]
+struct Cloud {
+    panics: AtomicBool,
+}
+
+impl Operations for Cloud {
+    async fn execute(&self, operation: CloudOperation) -> Result<CloudSuccess, CloudFailure> {
+        assert!(!self.panics.load(Ordering::Relaxed), "a bug in an operation");
+        match operation {
+            CloudOperation::DescribeInterfaces => Ok(CloudSuccess::Interfaces(vec![interface()])),
+            CloudOperation::DescribeSubnets => Ok(CloudSuccess::Subnets(vec![subnet()])),
+            CloudOperation::PrepareInterface { interface, .. } => Ok(CloudSuccess::Attached(interface)),
+            other => Err(CloudFailure {
+                kind: FailureKind::SubnetShort,
+                action: format!("{other:?}"),
+                detail: "full".to_owned(),
+                at: Timestamp::now(),
+            }),
+        }
+    }
+}
+
+fn interface() -> ObservedInterface {
+    ObservedInterface {
+        id: EniId::new("eni-1"),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        device_index: 0,
+        network_card: 0,
+        subnet: SubnetId::new("subnet-1"),
+        primary_address: Ipv4Addr::new(10, 0, 0, 4),
+        secondary_addresses: (0..ADDRESSES).map(|number| Ipv4Addr::new(10, 0, 0, 10 + number)).collect(),
+        prefixes: Vec::new(),
+        tags: [("node.k8s.amazonaws.com/instance_id".to_owned(), "i-1".to_owned())].into(),
+        attached: true,
+        special: false,
+    }
+}
+
+fn subnet() -> ObservedSubnet {
+    ObservedSubnet {
+        id: SubnetId::new("subnet-1"),
+        cidr: "10.0.0.0/26".parse().unwrap(),
+        zone: "a".to_owned(),
+        free: Addresses(0),
+        in_primary_range: true,
+        tags: Default::default(),
+    }
+}
+
+fn facts() -> NodeFacts {
+    NodeFacts {
+        instance: InstanceId::new("i-1"),
+        instance_type: "m5.24xlarge".to_owned(),
+        interface_limit: 15,
+        addresses_per_interface: 50,
+        prefixes_supported: true,
+        max_pods: 100,
+        vpc: VpcId::new("vpc-1"),
+        zone: "a".to_owned(),
+        primary_interface: EniId::new("eni-1"),
+        primary_subnet: SubnetId::new("subnet-1"),
+    }
+}
+
+struct Running {
+    pool: PoolHandle,
+    metrics: Arc<Metrics>,
+    cloud: Arc<Cloud>,
+}
+
+/// Starts the task on the state that lies in `directory`.
+async fn start(directory: &Path) -> Running {
+    let environment: Environment = [("FREEBOARD_ADD_WAIT_SECONDS", "0"), ("IP_COOLDOWN_PERIOD", "0")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let settings = Settings::parse(&environment).unwrap().0;
+    let store = Store::open(&directory.join("ipam.json")).unwrap();
+    let now = Timestamp::now();
+    let mut pool = Pool::new(pool_settings(&settings, true), facts(), now);
+    let state = match store.load(now).unwrap() {
+        Loaded::Restored(state) => state,
+        Loaded::Absent => Default::default(),
+        Loaded::Quarantined { reason, .. } => panic!("{reason}"),
+    };
+    pool.handle_restore(state.allocations, state.cooling, now);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let cloud = Arc::new(Cloud::default());
+    let (handle, end) = pool_handle::handle();
+    tokio::spawn(PoolTask::new(pool, end, Arc::clone(&cloud), store, Arc::clone(&metrics)).run());
+    handle.status().wait_for(|status| status.can_give).await.unwrap();
+    Running { pool: handle, metrics, cloud }
+}
+
+fn key(container: &str) -> AttachmentKey {
+    AttachmentKey { network: "aws-cni".into(), container: container.into(), interface: "eth0".into() }
+}
+
+async fn add(pool: &PoolHandle, container: &str) -> Reply {
+    let add = AddRequest { key: key(container), pod: Some(PodKey::new("default", container)) };
+    pool.add(add, Duration::from_secs(20)).await.unwrap()
+}
+
+fn address(reply: &Reply) -> Ipv4Addr {
+    let Reply::Assigned { address, .. } = reply else { panic!("{reply:?}") };
+    *address
+}
+
+#[tokio::test]
+async fn a_burst_shares_writes_and_survives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let replies = futures::future::join_all((0..40).map(|number| {
+        let pool = running.pool.clone();
+        async move { add(&pool, &format!("c{number}")).await }
+    }))
+    .await;
+    let given: Vec<Ipv4Addr> = replies.iter().map(address).collect();
+    assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 40);
+    let writes = running.metrics.checkpoint_seconds.get_sample_count();
+    assert!(writes <= 10, "40 ADDs at once must share writes: {writes}");
+
+    // As after SIGKILL: the new task knows only the file.
+    let again = start(directory.path()).await;
+    for (number, before) in given.iter().enumerate() {
+        let held = again.pool.ask(|answer| Command::Holds(key(&format!("c{number}")), answer)).await.unwrap();
+        assert_eq!(held.unwrap().address, *before);
+        assert_eq!(address(&add(&again.pool, &format!("c{number}")).await), *before, "an ADD again brings the same");
+    }
+    let fresh = address(&add(&again.pool, "new").await);
+    assert!(!given.contains(&fresh));
+}
+
+#[tokio::test]
+async fn an_add_that_cannot_be_written_is_refused_and_undone() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let running = start(&state).await;
+    let first = address(&add(&running.pool, "c1").await);
+    std::fs::rename(&state, directory.path().join("away")).unwrap();
+    let refused = add(&running.pool, "c2").await;
+    let Reply::Refused(refusal) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.cause, Cause::CheckpointFailed);
+    let held = running.pool.ask(|answer| Command::Holds(key("c2"), answer)).await.unwrap();
+    assert_eq!(held, None);
+    let del = DelRequest { key: key("c1"), pod: None };
+    let refused = running.pool.del(del.clone()).await.unwrap();
+    assert!(matches!(refused, Reply::Refused(_)), "{refused:?}");
+
+    std::fs::rename(directory.path().join("away"), &state).unwrap();
+    let second = address(&add(&running.pool, "c2").await);
+    assert_ne!(second, first);
+    assert!(matches!(running.pool.del(del).await.unwrap(), Reply::Released { address, .. } if address == first));
+}
+
+#[tokio::test]
+async fn an_operation_that_panics_leaves_the_service_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    address(&add(&running.pool, "c0").await);
+    running.cloud.panics.store(true, Ordering::Relaxed);
+    // The pool runs dry, tries to grow, and the operation panics.
+    let mut last = None;
+    for number in 1..=ADDRESSES {
+        last = Some(add(&running.pool, &format!("c{number}")).await);
+    }
+    assert!(matches!(last, Some(Reply::Refused(_))), "{last:?}");
+    assert!(running.pool.ask(Command::Show).await.is_ok());
+}
