@@ -1,0 +1,60 @@
+//! Freeboard's own agent and plugin, as a node runs them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use freeboard_lab::runtime::PluginList;
+use freeboard_lab::{Machine, ProgramOptions};
+use serde_json::json;
+
+use crate::incumbent::cloud_environment;
+
+/// Where the built programs are: beside the calling one, or where `cargo xtask test` says.
+///
+/// # Errors
+/// When one of them is missing: with what to do.
+pub fn programs_directory() -> Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.to_path_buf());
+    let directory = std::env::var_os("FREEBOARD_PROGRAMS").map(PathBuf::from).or_else(beside);
+    let directory = directory.context("cannot tell where the programs are")?;
+    for name in ["freeboard-agent", "aws-cni"] {
+        let path = directory.join(name);
+        anyhow::ensure!(path.is_file(), "{} is missing: start this by `cargo xtask`, which builds it", path.display());
+    }
+    Ok(directory)
+}
+
+/// Freeboard's agent.
+#[must_use]
+pub fn agent(machine: &Machine, programs: &Path, settings: &[(&str, &str)]) -> ProgramOptions {
+    let mut environment = cloud_environment();
+    let own = [
+        ("MY_NODE_NAME", machine.name.as_str()),
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/aws-routed-eni/ipamd.log"),
+        ("HOST_CNI_CONFDIR_PATH", "/etc/cni/net.d"),
+        ("HOST_CNI_BIN_PATH", "/opt/cni/bin"),
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+    ];
+    environment.extend(own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    ProgramOptions {
+        executable: programs.join("freeboard-agent"),
+        arguments: Vec::new(),
+        environment,
+        log: PathBuf::from("/var/log/aws-routed-eni/freeboard-output.log"),
+    }
+}
+
+/// Freeboard's plugin, which does the work of the incumbent's whole list in one process.
+#[must_use]
+pub fn plugin(directories: &[PathBuf]) -> PluginList {
+    PluginList {
+        cni_version: "1.1.0".to_owned(),
+        name: "aws-cni".to_owned(),
+        plugins: vec![json!({
+            "name": "aws-cni", "type": "aws-cni", "vethPrefix": "eni", "mtu": "9001", "podSGEnforcingMode": "strict",
+            "pluginLogFile": "/var/log/aws-routed-eni/plugin.log", "pluginLogLevel": "DEBUG",
+            "capabilities": {"io.kubernetes.cri.pod-annotations": true, "portMappings": true},
+        })],
+        directories: directories.to_vec(),
+    }
+}

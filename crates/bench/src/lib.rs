@@ -1,0 +1,12 @@
+//! The bench: Freeboard and its peers side by side, and the parts to run a peer with.
+
+pub mod api_server;
+pub mod calls;
+pub mod freeboard;
+pub mod incumbent;
+pub mod place;
+pub mod pool;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod statistics;
