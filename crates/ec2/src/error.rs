@@ -283,118 +283,133 @@ pub fn classify(action: Action, error_code: &str, message: &str) -> ErrorClass {
 mod tests {
     use super::*;
 
+    /// Texts of the live service, of issues and of the reference, with the class they must get.
+    const TEXTS: &[(Action, &str, &str, ErrorClass)] = &[
+        (
+            Action::AssignPrivateIpAddresses,
+            "InsufficientFreeAddressesInSubnet",
+            "The specified subnet does not have enough free addresses to satisfy the request.",
+            ErrorClass::SubnetShort,
+        ),
+        (
+            Action::CreateNetworkInterface,
+            "InvalidParameterValue",
+            "There aren't sufficient free Ipv4 addresses or prefixes",
+            ErrorClass::SubnetShort,
+        ),
+        (
+            Action::AttachNetworkInterface,
+            "InvalidParameterValue",
+            "There aren't sufficient free Ipv4 addresses or prefixes",
+            ErrorClass::SubnetShort,
+        ),
+        (
+            Action::AssignPrivateIpAddresses,
+            "InsufficientCidrBlocks",
+            "The specified subnet does not have enough free cidr blocks to satisfy the request.",
+            ErrorClass::NoFreePrefix,
+        ),
+        (
+            Action::AssignPrivateIpAddresses,
+            "PrivateIpAddressLimitExceeded",
+            "Number of private addresses will exceed limit.",
+            ErrorClass::AddressLimit,
+        ),
+        (
+            Action::AttachNetworkInterface,
+            "AttachmentLimitExceeded",
+            "Interface count 4 exceeds the limit for t3.medium",
+            ErrorClass::AttachmentLimit,
+        ),
+        (
+            Action::AttachNetworkInterface,
+            "InvalidParameterValue",
+            "Instance 'i-1' already has an interface attached at device index '1'.",
+            ErrorClass::Conflict,
+        ),
+        (
+            Action::DeleteNetworkInterface,
+            "InvalidParameterValue",
+            "Network interface 'eni-1' is currently in use.",
+            ErrorClass::InUse,
+        ),
+        (
+            Action::AttachNetworkInterface,
+            "InvalidParameterValue",
+            "Network interface 'eni-1' is currently in use.",
+            ErrorClass::Invalid,
+        ),
+        (
+            Action::DetachNetworkInterface,
+            "OperationNotPermitted",
+            "You are not allowed to manage 'ela-attach' attachments.",
+            ErrorClass::NotAuthorized,
+        ),
+        (
+            Action::DetachNetworkInterface,
+            "OperationNotPermitted",
+            "The network interface at device index 0 and networkCard index 0 cannot be detached.",
+            ErrorClass::Invalid,
+        ),
+        (
+            Action::DescribeNetworkInterfaces,
+            "InvalidNetworkInterfaceID.NotFound",
+            "The networkInterface ID 'eni-1' does not exist",
+            ErrorClass::NotFound,
+        ),
+        (
+            Action::DetachNetworkInterface,
+            "InvalidAttachmentID.NotFound",
+            "The network interface attachment ID 'x' does not exist",
+            ErrorClass::NotFound,
+        ),
+        (
+            Action::UnassignPrivateIpAddresses,
+            "InvalidParameterValue",
+            "Some of the specified addresses are not assigned to interface eni-1",
+            ErrorClass::NotFound,
+        ),
+        (
+            Action::DeleteSubnet,
+            "DependencyViolation",
+            "The subnet 'subnet-1' has dependencies and cannot be deleted.",
+            ErrorClass::InUse,
+        ),
+        (
+            Action::DisassociateVpcCidrBlock,
+            "InvalidCidrBlock.InUse",
+            "The vpc vpc-1 currently has a subnet within CIDR block 10.2.0.0/16",
+            ErrorClass::InUse,
+        ),
+        (
+            Action::CreateSubnet,
+            "InvalidSubnet.Conflict",
+            "The CIDR '10.0.0.0/24' conflicts with another subnet",
+            ErrorClass::Conflict,
+        ),
+        (Action::CreateSubnet, "InvalidSubnet.Range", "The CIDR '192.168.1.0/24' is invalid.", ErrorClass::Invalid),
+        (
+            Action::AssociateVpcCidrBlock,
+            "CidrLimitExceeded",
+            "This network vpc-1 has met its maximum number of allowed CIDRs: 5",
+            ErrorClass::Other,
+        ),
+        (Action::DescribeVpcs, "RequestLimitExceeded", "Request limit exceeded.", ErrorClass::Throttled),
+        (
+            Action::DescribeVpcs,
+            "UnauthorizedOperation",
+            "You are not authorized to perform this operation.",
+            ErrorClass::NotAuthorized,
+        ),
+        (Action::DescribeVpcs, "InvalidSubnetID.Malformed", "", ErrorClass::Invalid),
+        (Action::RunInstances, "InsufficientInstanceCapacity", "", ErrorClass::Other),
+        (Action::DescribeVpcs, "InternalError", "", ErrorClass::Unavailable),
+        (Action::DescribeVpcs, "SomethingNew", "", ErrorClass::Other),
+    ];
+
     #[test]
     fn the_live_service_s_texts_get_their_class() {
-        use Action::*;
-        use ErrorClass::*;
-        let rows: &[(Action, &str, &str, ErrorClass)] = &[
-            (
-                AssignPrivateIpAddresses,
-                "InsufficientFreeAddressesInSubnet",
-                "The specified subnet does not have enough free addresses to satisfy the request.",
-                SubnetShort,
-            ),
-            (
-                CreateNetworkInterface,
-                "InvalidParameterValue",
-                "There aren't sufficient free Ipv4 addresses or prefixes",
-                SubnetShort,
-            ),
-            (
-                AttachNetworkInterface,
-                "InvalidParameterValue",
-                "There aren't sufficient free Ipv4 addresses or prefixes",
-                SubnetShort,
-            ),
-            (
-                AssignPrivateIpAddresses,
-                "InsufficientCidrBlocks",
-                "The specified subnet does not have enough free cidr blocks to satisfy the request.",
-                NoFreePrefix,
-            ),
-            (
-                AssignPrivateIpAddresses,
-                "PrivateIpAddressLimitExceeded",
-                "Number of private addresses will exceed limit.",
-                AddressLimit,
-            ),
-            (
-                AttachNetworkInterface,
-                "AttachmentLimitExceeded",
-                "Interface count 4 exceeds the limit for t3.medium",
-                AttachmentLimit,
-            ),
-            (
-                AttachNetworkInterface,
-                "InvalidParameterValue",
-                "Instance 'i-1' already has an interface attached at device index '1'.",
-                Conflict,
-            ),
-            (DeleteNetworkInterface, "InvalidParameterValue", "Network interface 'eni-1' is currently in use.", InUse),
-            (
-                AttachNetworkInterface,
-                "InvalidParameterValue",
-                "Network interface 'eni-1' is currently in use.",
-                Invalid,
-            ),
-            (
-                DetachNetworkInterface,
-                "OperationNotPermitted",
-                "You are not allowed to manage 'ela-attach' attachments.",
-                NotAuthorized,
-            ),
-            (
-                DetachNetworkInterface,
-                "OperationNotPermitted",
-                "The network interface at device index 0 and networkCard index 0 cannot be detached.",
-                Invalid,
-            ),
-            (
-                DescribeNetworkInterfaces,
-                "InvalidNetworkInterfaceID.NotFound",
-                "The networkInterface ID 'eni-1' does not exist",
-                NotFound,
-            ),
-            (
-                DetachNetworkInterface,
-                "InvalidAttachmentID.NotFound",
-                "The network interface attachment ID 'x' does not exist",
-                NotFound,
-            ),
-            (
-                UnassignPrivateIpAddresses,
-                "InvalidParameterValue",
-                "Some of the specified addresses are not assigned to interface eni-1",
-                NotFound,
-            ),
-            (
-                DeleteSubnet,
-                "DependencyViolation",
-                "The subnet 'subnet-1' has dependencies and cannot be deleted.",
-                InUse,
-            ),
-            (
-                DisassociateVpcCidrBlock,
-                "InvalidCidrBlock.InUse",
-                "The vpc vpc-1 currently has a subnet within CIDR block 10.2.0.0/16",
-                InUse,
-            ),
-            (CreateSubnet, "InvalidSubnet.Conflict", "The CIDR '10.0.0.0/24' conflicts with another subnet", Conflict),
-            (CreateSubnet, "InvalidSubnet.Range", "The CIDR '192.168.1.0/24' is invalid.", Invalid),
-            (
-                AssociateVpcCidrBlock,
-                "CidrLimitExceeded",
-                "This network vpc-1 has met its maximum number of allowed CIDRs: 5",
-                Other,
-            ),
-            (DescribeVpcs, "RequestLimitExceeded", "Request limit exceeded.", Throttled),
-            (DescribeVpcs, "UnauthorizedOperation", "You are not authorized to perform this operation.", NotAuthorized),
-            (DescribeVpcs, "InvalidSubnetID.Malformed", "", Invalid),
-            (RunInstances, "InsufficientInstanceCapacity", "", Other),
-            (DescribeVpcs, "InternalError", "", Unavailable),
-            (DescribeVpcs, "SomethingNew", "", Other),
-        ];
-        for (action, code, message, class) in rows {
+        for (action, code, message, class) in TEXTS {
             assert_eq!(classify(*action, code, message), *class, "{action} {code} {message}");
         }
     }

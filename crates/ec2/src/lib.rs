@@ -16,6 +16,8 @@ mod observer;
 mod operations;
 mod query;
 mod retry;
+#[cfg(test)]
+mod shapes;
 mod sign;
 mod transport;
 mod xml;

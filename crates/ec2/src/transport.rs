@@ -91,7 +91,7 @@ impl Transport {
     }
 
     async fn exchange_untimed(&self, request: HttpRequest, limit_bytes: usize) -> Result<Answer, TransportError> {
-        let response: HttpResponse = self.shared.own.call(request).await.map_err(connector_error)?;
+        let response: HttpResponse = self.shared.own.call(request).await.map_err(|error| connector_error(&error))?;
         let status = response.status().as_u16();
         let mut stream = ByteStream::new(response.into_body());
         let mut body = Vec::new();
@@ -156,9 +156,9 @@ impl HttpConnector for LazyConnector {
 
 /// Tells a connection that never came about from an answer that was lost. In doubt the answer counts as lost, because only
 /// the other case may be repeated without thought.
-fn connector_error(error: ConnectorError) -> TransportError {
-    let text = DisplayErrorContext(&error).to_string();
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+fn connector_error(error: &ConnectorError) -> TransportError {
+    let text = DisplayErrorContext(error).to_string();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(client) = current.downcast_ref::<hyper_util::client::legacy::Error>() {
             return if client.is_connect() { TransportError::NotSent(text) } else { TransportError::AnswerLost(text) };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use freeboard_address::{InstanceId, SecurityGroupId, SubnetId, VpcId};
+use freeboard_address::{AttachmentId, EniId, InstanceId, MacAddress, SecurityGroupId, SubnetId, VpcId};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::interface::{GroupName, NetworkInterface};
+use super::interface::{AttachmentStatus, GroupName, InterfaceAddress, InterfacePrefix, InterfaceStatus};
 use super::{PAGE_SIZE, SMALL_PAGE_SIZE, page};
 use crate::action::Action;
 use crate::client::{Ec2Client, Operation, Page};
@@ -48,6 +48,67 @@ pub struct Placement {
     pub zone: String,
 }
 
+/// How an interface is attached to the instance that is described.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceInterfaceAttachment {
+    /// Its id.
+    #[serde(rename = "attachmentId")]
+    pub id: AttachmentId,
+    /// The device index.
+    #[serde(default)]
+    pub device_index: u32,
+    /// The network card.
+    #[serde(rename = "networkCardIndex", default)]
+    pub network_card: u32,
+    /// How far it has come.
+    pub status: AttachmentStatus,
+    /// Whether the interface is deleted with the instance.
+    #[serde(default)]
+    pub delete_on_termination: bool,
+}
+
+/// An interface as its instance's description shows it: without tags, zone and requester.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceInterface {
+    /// Its id.
+    #[serde(rename = "networkInterfaceId")]
+    pub id: EniId,
+    /// Its subnet.
+    #[serde(rename = "subnetId")]
+    pub subnet: SubnetId,
+    /// Its VPC.
+    #[serde(rename = "vpcId")]
+    pub vpc: VpcId,
+    /// The description given with it.
+    #[serde(default)]
+    pub description: String,
+    /// Where it is in its life.
+    pub status: InterfaceStatus,
+    /// Its hardware address.
+    #[serde(rename = "macAddress")]
+    pub mac: MacAddress,
+    /// `interface`, `trunk`, `efa` …
+    #[serde(default)]
+    pub interface_type: String,
+    /// Its primary address; none on IPv6-only subnets.
+    #[serde(rename = "privateIpAddress", default)]
+    pub primary_address: Option<Ipv4Addr>,
+    /// Its security groups.
+    #[serde(rename = "groupSet", default, deserialize_with = "items")]
+    pub groups: Vec<GroupName>,
+    /// Its attachment.
+    #[serde(default)]
+    pub attachment: Option<InstanceInterfaceAttachment>,
+    /// Its addresses, the primary included, those of prefixes not.
+    #[serde(rename = "privateIpAddressesSet", default, deserialize_with = "items")]
+    pub addresses: Vec<InterfaceAddress>,
+    /// Its /28 prefixes.
+    #[serde(rename = "ipv4PrefixSet", default, deserialize_with = "items")]
+    pub prefixes: Vec<InterfacePrefix>,
+}
+
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +145,7 @@ pub struct Instance {
     pub groups: Vec<GroupName>,
     /// Its interfaces, `attaching` ones included.
     #[serde(rename = "networkInterfaceSet", default, deserialize_with = "items")]
-    pub interfaces: Vec<NetworkInterface>,
+    pub interfaces: Vec<InstanceInterface>,
     /// Its tags.
     #[serde(rename = "tagSet", default, deserialize_with = "tags")]
     pub tags: BTreeMap<String, String>,

@@ -54,7 +54,7 @@ pub struct InterfaceAttachment {
     /// Its id.
     #[serde(rename = "attachmentId")]
     pub id: AttachmentId,
-    /// The instance; absent inside an instance's own description, and for attachments that AWS manages.
+    /// The instance; absent for attachments that AWS manages.
     #[serde(rename = "instanceId", default)]
     pub instance: Option<InstanceId>,
     /// The account of the instance.
@@ -118,7 +118,7 @@ pub struct NetworkInterface {
     /// Its VPC.
     #[serde(rename = "vpcId")]
     pub vpc: VpcId,
-    /// Its zone; absent inside an instance's description.
+    /// Its zone's name.
     #[serde(rename = "availabilityZone", default)]
     pub zone: String,
     /// The description given with it; the Amazon VPC CNI writes `aws-K8S-<instance>`.
@@ -159,7 +159,7 @@ pub struct NetworkInterface {
     /// Its /28 prefixes.
     #[serde(rename = "ipv4PrefixSet", default, deserialize_with = "items")]
     pub prefixes: Vec<InterfacePrefix>,
-    /// Its tags; absent inside an instance's description.
+    /// Its tags.
     #[serde(rename = "tagSet", default, deserialize_with = "tags")]
     pub tags: BTreeMap<String, String>,
 }
