@@ -1,12 +1,14 @@
 //! Work done in another network namespace by the calling thread.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use crate::DatapathError;
 
@@ -23,10 +25,13 @@ impl NetworkNamespace {
     /// # Errors
     /// [`DatapathError::NoNamespace`] when nothing can be opened there.
     pub fn open(path: &Path) -> Result<Self, DatapathError> {
-        match File::open(path) {
-            Ok(file) => Ok(Self { file: Arc::new(file.into()), path: path.to_owned() }),
-            Err(source) => Err(DatapathError::NoNamespace { path: path.to_owned(), source }),
+        let no_namespace = |source| DatapathError::NoNamespace { path: path.to_owned(), source };
+        let file = File::open(path).map_err(no_namespace)?;
+        let kind = fstatfs(&file).map_err(|errno| no_namespace(errno.into()))?.filesystem_type();
+        if kind != NSFS_MAGIC {
+            return Err(no_namespace(io::Error::other("the file is no namespace")));
         }
+        Ok(Self { file: Arc::new(file.into()), path: path.to_owned() })
     }
 
     /// The calling thread's own namespace.

@@ -1,7 +1,7 @@
 //! One pod's link to its node: a veth pair, a route and policy rules, by the names and numbers of the Amazon VPC CNI.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use freeboard_address::{Cidr, MacAddress};
 use nix::errno::Errno;
@@ -125,7 +125,7 @@ impl PodNetwork {
             remove_rules(host, self.address)?;
         }
         match outcomes.into_iter().next_back() {
-            Some(Outcome::Found(link)) => Ok(link),
+            Some(Outcome::Link(link)) => Ok(link),
             _ => Err(DatapathError::NoLink(self.host_interface.clone())),
         }
     }
@@ -232,12 +232,67 @@ impl PodNetwork {
 }
 
 impl PodRemains {
-    /// Removes the veth pair, the rules and the routes; what is gone already is no error.
+    /// What the sandbox itself says of its network: the host interface, if it is the other end of the sandbox's own interface,
+    /// and the addresses on that. `None` when the two do not belong together or one is gone.
+    ///
+    /// A host interface must not be removed by its name alone: it is made from the pod's name, and a new sandbox of the same
+    /// pod may have it by now.
+    ///
+    /// # Errors
+    /// [`DatapathError::NoNamespace`] when the sandbox cannot be entered; or the kernel's refusal.
+    pub fn from_sandbox(
+        namespace: &Path,
+        pod_interface: &str,
+        host_interface: &str,
+    ) -> Result<Option<Self>, DatapathError> {
+        let mut pod = RouteSocket::open_in(&NetworkNamespace::open(namespace)?)?;
+        let (Some(inner), Some(outer)) = (pod.link(pod_interface)?, RouteSocket::open()?.link(host_interface)?) else {
+            return Ok(None);
+        };
+        if inner.peer_index != Some(outer.index) || outer.peer_index != Some(inner.index) {
+            return Ok(None);
+        }
+        let addresses = pod.addresses(Some(inner.index))?.into_iter().map(|found| found.address).collect();
+        Ok(Some(Self { host_interface: Some(host_interface.to_owned()), addresses }))
+    }
+
+    /// Removes rules, routes and the veth pair; what is gone already is no error. An address whose route leads to another
+    /// pod's interface was given again since, and is left alone, as is an interface to which none of the addresses leads.
     ///
     /// # Errors
     /// Every step that failed; the others were done.
     pub fn tear_down(&self) -> Result<(), DatapathError> {
-        remove(&mut RouteSocket::open()?, self)
+        let mut host = RouteSocket::open()?;
+        let ours = self.still_ours(&mut host)?;
+        remove(&mut host, &ours)
+    }
+
+    fn still_ours(&self, host: &mut RouteSocket) -> Result<Self, DatapathError> {
+        let link = match &self.host_interface {
+            Some(name) => host.link(name)?.map(|link| link.index),
+            None => None,
+        };
+        let requests: Vec<Request> = self.addresses.iter().copied().map(Request::GetRoute).collect();
+        let mut ours = Self::default();
+        for (address, outcome) in self.addresses.iter().zip(host.execute(&requests)?) {
+            match pod_link(&outcome, *address) {
+                None => ours.addresses.push(*address),
+                Some(found) if Some(found) == link => {
+                    ours.addresses.push(*address);
+                    ours.host_interface.clone_from(&self.host_interface);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(ours)
+    }
+}
+
+/// The link to which the /32 route of this address leads; none when there is no such route.
+fn pod_link(outcome: &Outcome, address: Ipv4Addr) -> Option<u32> {
+    match outcome {
+        Outcome::Route(route) if route.destination == Cidr::host(address) && route.gateway.is_none() => route.interface,
+        Outcome::Route(_) | Outcome::Link(_) | Outcome::Done | Outcome::Unchanged | Outcome::Refused { .. } => None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::facts::Link;
-use super::kernel::NEW_LINK;
+use super::facts::{Link, Route};
+use super::kernel::{NEW_LINK, NEW_ROUTE};
 use super::request::Request;
 use super::transport::{Answer, Transport};
 use crate::DatapathError;
@@ -20,7 +20,9 @@ pub enum Outcome {
     /// Nothing was to do: what should go was absent, or what should come was there.
     Unchanged,
     /// The link that was asked for.
-    Found(Link),
+    Link(Link),
+    /// The route that was asked for.
+    Route(Route),
     /// The kernel refused.
     Refused {
         /// The kernel's error number.
@@ -51,18 +53,22 @@ fn send_chunk(
     }
     transport.send(&writer)?;
     let first = outcomes.len();
-    let mut link = None;
+    let mut found = None;
     while outcomes.len() - first < requests.len() {
         transport.receive(|answer| {
             // The kernel answers in order, so the next outcome belongs to the next request.
             let place = outcomes.len() - first;
             let (Some(request), Some(expected)) = (requests.get(place), sequences.get(place)) else { return };
             match answer {
-                Answer::Data(data) if data.sequence == *expected && data.kind == NEW_LINK => {
-                    link = Link::read(data.payload);
+                Answer::Data(data) if data.sequence == *expected => {
+                    found = match data.kind {
+                        NEW_LINK => Link::read(data.payload).map(Outcome::Link),
+                        NEW_ROUTE => Route::read(data.payload).map(Outcome::Route),
+                        _ => None,
+                    };
                 }
                 Answer::Done { sequence } if sequence == *expected => {
-                    outcomes.push(link.take().map_or(Outcome::Done, Outcome::Found));
+                    outcomes.push(found.take().unwrap_or(Outcome::Done));
                 }
                 Answer::Refused { sequence, errno, explanation } if sequence == *expected => {
                     outcomes.push(if request.is_satisfied_by(errno) {

@@ -42,6 +42,8 @@ pub(super) const RTA_DST: u16 = 1;
 pub(super) const RTA_OIF: u16 = 4;
 pub(super) const RTA_GATEWAY: u16 = 5;
 pub(super) const RTA_TABLE: u16 = 15;
+/// Answer with the route itself, not with where one packet would go.
+pub(super) const ROUTE_MATCH: u32 = 0x2000;
 pub(super) const ROUTE_TABLE_COMPATIBLE: u8 = 252;
 pub(super) const ROUTE_UNICAST: u8 = 1;
 pub(super) const ROUTE_BY_ADMINISTRATOR: u8 = 3;

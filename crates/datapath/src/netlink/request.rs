@@ -1,6 +1,7 @@
 //! Requests to route netlink, as values that print as phrases and encode as messages.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub enum Request {
     AddVeth(Veth),
     /// Say what is known about the link of this name; the outcome carries it.
     GetLink(String),
+    /// Say which route leads to this address; the outcome carries it.
+    GetRoute(Ipv4Addr),
     /// Set a link up and, when given, its MTU in bytes.
     SetLinkUp {
         /// The link's number.
@@ -126,6 +129,7 @@ impl fmt::Display for Request {
         match self {
             Self::AddVeth(veth) => write!(f, "make the veth pair {} and {}", veth.near.name, veth.far.name),
             Self::GetLink(name) => write!(f, "look up link {name}"),
+            Self::GetRoute(address) => write!(f, "look up the route to {address}"),
             Self::SetLinkUp { index, mtu_bytes: None } => write!(f, "set link {index} up"),
             Self::SetLinkUp { index, mtu_bytes: Some(mtu) } => write!(f, "set link {index} up with MTU {mtu}"),
             Self::SetLinkDown(index) => write!(f, "set link {index} down"),
@@ -154,6 +158,9 @@ impl Request {
             Self::AddAddress(_) | Self::AddRule(_) => errno == Errno::EEXIST,
             Self::SetLinkDown(_) => errno == Errno::ENODEV,
             Self::GetLink(_) => matches!(errno, Errno::ENODEV | Errno::ENOENT),
+            Self::GetRoute(_) => {
+                matches!(errno, Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ESRCH | Errno::EACCES)
+            }
             Self::AddVeth(_) | Self::SetLinkUp { .. } | Self::ReplaceRoute(_) | Self::ReplaceNeighbour(_) => false,
         }
     }
@@ -167,6 +174,11 @@ impl Request {
                 link_header(w, 0, 0, 0);
                 w.text(k::IFLA_IFNAME, name);
                 w.number(k::IFLA_EXT_MASK, k::EXT_MASK_SKIP_STATISTICS);
+            }
+            Self::GetRoute(address) => {
+                w.raw(&[k::FAMILY_IPV4, 32, 0, 0, 0, 0, 0, 0]);
+                w.raw(&k::ROUTE_MATCH.to_ne_bytes());
+                w.attribute(k::RTA_DST, &address.octets());
             }
             Self::DeleteLink(name) => {
                 link_header(w, 0, 0, 0);
@@ -196,6 +208,7 @@ impl Request {
         match self {
             Self::AddVeth(_) => (k::NEW_LINK, CREATE),
             Self::GetLink(_) => (k::GET_LINK, 0),
+            Self::GetRoute(_) => (k::GET_ROUTE, 0),
             Self::SetLinkUp { .. } | Self::SetLinkDown(_) => (k::NEW_LINK, 0),
             Self::DeleteLink(_) => (k::DEL_LINK, 0),
             Self::AddAddress(_) => (k::NEW_ADDRESS, CREATE),

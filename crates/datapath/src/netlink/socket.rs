@@ -70,8 +70,8 @@ impl RouteSocket {
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, DatapathError> {
         let outcomes = self.execute(&[Request::GetLink(name.to_owned())])?;
         Ok(outcomes.into_iter().find_map(|outcome| match outcome {
-            Outcome::Found(link) => Some(link),
-            Outcome::Done | Outcome::Unchanged | Outcome::Refused { .. } => None,
+            Outcome::Link(link) => Some(link),
+            Outcome::Done | Outcome::Unchanged | Outcome::Route(_) | Outcome::Refused { .. } => None,
         }))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use freeboard_address::{Cidr, MacAddress, PodKey};
 use freeboard_datapath::names::{MAIN_TABLE, host_interface};
 use freeboard_datapath::netlink::{InterfaceAddress, Request, RouteSocket, Rule};
-use freeboard_datapath::{DatapathError, PodNetwork};
+use freeboard_datapath::{DatapathError, PodNetwork, PodRemains};
 
 use crate::sandbox::{Pinned, Test};
 
@@ -21,6 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_failed_set_up_leaves_nothing", a_failed_set_up_leaves_nothing),
         ("a_sandbox_that_is_gone_is_refused_before_anything_changes", a_sandbox_that_is_gone_is_refused),
         ("tearing_down_twice_is_no_error", tearing_down_twice_is_no_error),
+        ("what_another_pod_has_by_now_is_left_alone", what_another_pod_has_by_now_is_left_alone),
+        ("the_sandbox_says_what_is_its_own", the_sandbox_says_what_is_its_own),
         ("a_check_names_every_difference", a_check_names_every_difference),
     ]
 }
@@ -161,4 +163,31 @@ fn a_check_names_every_difference() {
     network.remains().tear_down().unwrap();
     let message = network.check().unwrap_err().to_string();
     assert!(message.contains("link eth0 in the sandbox"), "{message}");
+}
+
+fn what_another_pod_has_by_now_is_left_alone() {
+    let (old, new) = (Pinned::new(), Pinned::new());
+    let first = pod(&old, "web", ADDRESS, 2);
+    first.set_up().unwrap();
+    first.remains().tear_down().unwrap();
+    // The same address for another pod, then the same pod name in another sandbox: the late second DEL of the first pod.
+    let second = pod(&new, "db", ADDRESS, 2);
+    second.set_up().unwrap();
+    first.remains().tear_down().unwrap();
+    second.check().unwrap();
+    let third = pod(&old, "web", Ipv4Addr::new(10, 0, 208, 10), 2);
+    third.set_up().unwrap();
+    first.remains().tear_down().unwrap();
+    second.check().unwrap();
+    third.check().unwrap();
+}
+
+fn the_sandbox_says_what_is_its_own() {
+    let (old, new) = (Pinned::new(), Pinned::new());
+    let network = pod(&new, "web", ADDRESS, 2);
+    network.set_up().unwrap();
+    let found = PodRemains::from_sandbox(&new.path(), "eth0", &network.host_interface).unwrap();
+    assert_eq!(found, Some(network.remains()));
+    assert_eq!(PodRemains::from_sandbox(&old.path(), "eth0", &network.host_interface).unwrap(), None);
+    assert_eq!(PodRemains::from_sandbox(&new.path(), "lo", &network.host_interface).unwrap(), None);
 }
