@@ -1,7 +1,6 @@
 //! Why the lab could not do something.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::namespace::Namespace;
 
@@ -23,16 +22,6 @@ pub enum LabError {
         name: String,
         /// What was being done.
         what: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file of the lab could not be read or written.
-    #[error("cannot {what} {path}: {source}")]
-    File {
-        /// What was being done.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -70,9 +59,5 @@ pub enum LabError {
 impl LabError {
     pub(crate) fn network(namespace: &Namespace, what: impl Into<String>, source: io::Error) -> Self {
         Self::Network { name: namespace.name().to_owned(), what: what.into(), source }
-    }
-
-    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::File { what, path: path.into(), source }
     }
 }

@@ -66,15 +66,24 @@ impl Fabric {
             move |source| LabError::network(&router, what, source)
         };
         netlink.set_up("lo").map_err(failed("set the loopback up"))?;
-        set_all(&router, &[("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/default/proxy_arp", "1")])?;
+        set_all(
+            &router,
+            &[
+                ("net/ipv4/ip_forward", "1"),
+                ("net/ipv4/conf/default/proxy_arp", "1"),
+                // Inherited from the machine; a 2 here would make every link's strict filter a loose one.
+                ("net/ipv4/conf/all/rp_filter", "0"),
+            ],
+        )?;
         let internet = outside_host(&router, &mut netlink, "internet", INTERNET)?;
         let peer = outside_host(&router, &mut netlink, "peer", PEER)?;
         in_host(&internet, |netlink, index| {
             netlink.replace_route(default_route(), NextHop::Gateway(index, INTERNET.0))
         })?;
-        let fabric = Self { router, netlink, links: BTreeMap::new(), blocks: Vec::new(), internet, peer };
-        crate::firewall::protect(&fabric.router)?;
-        Ok(fabric)
+        router
+            .run(|| crate::firewall::refuse_new_connections_from("internet"))?
+            .map_err(failed("refuse connections from the internet"))?;
+        Ok(Self { router, netlink, links: BTreeMap::new(), blocks: Vec::new(), internet, peer })
     }
 
     /// The host on the internet.

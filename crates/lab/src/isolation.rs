@@ -100,7 +100,7 @@ fn run_outer() -> Result<(), IsolationError> {
         .env(OUTER, getpid().to_string())
         .spawn()
         .map_err(system("start the program again in its new namespaces"))?;
-    let status = supervise(child, &signals)?;
+    let status = supervise(&child, &signals)?;
     std::process::exit(exit_code(status));
 }
 
@@ -148,7 +148,7 @@ fn run_init() -> Result<(), IsolationError> {
     let signals = watched_signals()?;
     let child =
         again("inner").env_remove(OUTER).spawn().map_err(system("start the program again as process 2 of the lab"))?;
-    let status = supervise(child, &signals)?;
+    let status = supervise(&child, &signals)?;
     std::process::exit(exit_code(status));
 }
 
@@ -184,7 +184,7 @@ fn watched_signals() -> Result<SignalFd, IsolationError> {
 }
 
 /// Waits for `child`, reaps every other orphan, and passes signals on.
-fn supervise(child: Child, signals: &SignalFd) -> Result<ExitStatus, IsolationError> {
+fn supervise(child: &Child, signals: &SignalFd) -> Result<ExitStatus, IsolationError> {
     let child = Pid::from_raw(child.id().cast_signed());
     loop {
         if let Some(status) = reap(child) {

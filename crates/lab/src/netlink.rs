@@ -111,16 +111,6 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// Takes an address from a link; one that is gone already is no error.
-    pub(crate) fn delete_address(&mut self, index: u32, address: Ipv4Addr, length: u8) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = length;
-        message.header.index = index;
-        message.attributes = vec![AddressAttribute::Local(IpAddr::V4(address))];
-        tolerate(self.request(RouteNetlinkMessage::DelAddress(message), 0), libc::EADDRNOTAVAIL)
-    }
-
     /// Sets where packets for `block` go.
     pub(crate) fn replace_route(&mut self, block: Cidr, hop: NextHop) -> io::Result<()> {
         self.request(RouteNetlinkMessage::NewRoute(route(block, hop)), NLM_F_CREATE | NLM_F_REPLACE)
@@ -136,11 +126,6 @@ impl Netlink {
         let mut message = neighbour(index, address);
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.bytes().to_vec()));
         self.request(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
-    }
-
-    /// Forgets a hardware address; one that is gone already is no error.
-    pub(crate) fn delete_neighbour(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
-        tolerate(self.request(RouteNetlinkMessage::DelNeighbour(neighbour(index, address)), 0), libc::ENOENT)
     }
 
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
