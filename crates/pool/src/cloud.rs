@@ -108,16 +108,18 @@ impl Pool {
                 || interface.blocks.keys().any(|known| known.overlaps(block))
         };
         if let Some(other) = self.store.interfaces.values().find(|interface| taken(interface)) {
-            if other.id != *id {
+            if other.id != *id && self.reported.insert(block) {
                 let what = format!("the cloud shows {block} on {id}, and the pool has it on {}", other.id);
                 self.alarm(what, "it stays where it was until two looks agree that it left");
             }
             return;
         }
+        self.reported.remove(&block);
         let known = self.step;
         if let Some(interface) = self.store.interfaces.get_mut(id) {
             interface.adopt(block, known);
         }
+        self.settle_claims();
     }
 
     fn unassigned(&mut self, id: &EniId, operation: &Operation, now: Timestamp) {
@@ -280,7 +282,7 @@ impl Pool {
     fn address_limit(&mut self, operation: &CloudOperation, now: Timestamp) {
         self.look_due = Some(now);
         if let Some(interface) = interface_of(operation).and_then(|id| self.store.interfaces.get_mut(id)) {
-            interface.full = true;
+            interface.full_since = Some(now);
         }
     }
 

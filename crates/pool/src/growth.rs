@@ -163,7 +163,7 @@ impl Pool {
                 let pause = host.map(|_| Obstacle::Host(id.clone())).or_else(|| self.paused(Action::Prepare, now));
                 (Way::Prepare(id), pause)
             }
-            Phase::Ready if spare > 0 && !interface.full && !self.is_excluded(interface) => {
+            Phase::Ready if spare > 0 && interface.full_since.is_none() && !self.is_excluded(interface) => {
                 let obstacle = self.paused(Action::Assign, now);
                 (Way::Assign(id), obstacle.or_else(|| self.subnet_obstacle(&interface.subnet, 1, now)))
             }
@@ -299,7 +299,9 @@ impl Pool {
     /// Whether the interfaces in a subnet have slots for all that is left of it: a new one would only cost its primary address.
     fn is_covered(&self, subnet: &SubnetId) -> bool {
         let here = |interface: &&Interface| {
-            interface.subnet == *subnet && !interface.full && (interface.is_open() || interface.is_coming())
+            interface.subnet == *subnet
+                && interface.full_since.is_none()
+                && (interface.is_open() || interface.is_coming())
         };
         let slots = self.slots_per_interface();
         let spare: u32 = self.store.interfaces.values().filter(here).map(|i| slots - self.slots_taken(i)).sum();
@@ -385,6 +387,7 @@ impl Pool {
         });
         u32::try_from(interface.blocks.len())
             .unwrap_or(u32::MAX)
+            .saturating_add(interface.foreign_blocks)
             .saturating_add(in_flight)
             .min(self.slots_per_interface())
     }

@@ -12,8 +12,8 @@ use crate::store::{Assignment, Cell, Claim};
 /// How to take a promise back.
 #[derive(Clone, Debug)]
 pub(crate) enum Undo {
-    /// An ADD: the address returns to the state that it was in.
-    Add { key: AttachmentKey, previous: Cell },
+    /// An ADD: the address returns to the state that it was in, and the quarantined claim that it replaced comes back.
+    Add { key: AttachmentKey, previous: Cell, replaced: Option<Claim> },
     /// A DEL: the sandbox holds the address again.
     Del { assignment: Assignment, address: std::net::Ipv4Addr },
     /// A DEL of a quarantined claim.

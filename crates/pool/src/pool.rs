@@ -70,6 +70,8 @@ pub struct Pool {
     /// What was given back a short while ago, and when: a look that still shows it is late.
     pub(crate) given_back: BTreeMap<Cidr, (Step, Timestamp)>,
     pub(crate) interfaces_given_back: BTreeMap<EniId, (Step, Timestamp)>,
+    /// Blocks that the cloud shows on another interface than the pool, and that people were told about.
+    pub(crate) reported: BTreeSet<Cidr>,
     pub(crate) last_change: Timestamp,
     pub(crate) last_look: Timestamp,
     pub(crate) last_shrink: Option<Timestamp>,
@@ -111,6 +113,7 @@ impl Pool {
             learned_limit: None,
             given_back: BTreeMap::new(),
             interfaces_given_back: BTreeMap::new(),
+            reported: BTreeSet::new(),
             last_change: now,
             last_look: now,
             last_shrink: None,

@@ -50,9 +50,7 @@ impl Pool {
             self.miss_interface(&id, look, now);
         }
         self.restore(now);
-        for key in self.store.settle_claims() {
-            self.decide(format!("{key} holds its address again"), "the cloud shows it again".to_owned());
-        }
+        self.settle_claims();
         if first {
             let tally = crate::store::sum(self.store.interfaces.values().map(Interface::tally));
             let count = self.store.interfaces.len();
@@ -105,7 +103,6 @@ impl Pool {
         }
         interface.attached = seen.attached;
         interface.missing_since = None;
-        interface.full = false;
         interface.mac = seen.mac;
         let shown: BTreeSet<Cidr> =
             seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
@@ -141,6 +138,24 @@ impl Pool {
             let known = self.store.interfaces.get(id).is_some_and(|interface| interface.blocks.contains_key(cidr));
             if !late && !fading && !known {
                 self.adopt(id, *cidr);
+            }
+        }
+        self.reconcile_slots(id, shown, look);
+    }
+
+    /// What fills the slots of an interface beside the pool's blocks; and whether that explains that the cloud called it full.
+    fn reconcile_slots(&mut self, id: &EniId, shown: &BTreeSet<Cidr>, look: Look) {
+        let slots = self.slots_per_interface();
+        let apart = self.settings.pacing.look_apart;
+        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
+        let foreign = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).count();
+        interface.foreign_blocks = u32::try_from(foreign).unwrap_or(u32::MAX);
+        if let Some(since) = interface.full_since {
+            let explained = u32::try_from(shown.len()).is_ok_and(|shown| shown >= slots);
+            if explained || later(since, apart) <= look.at {
+                interface.full_since = None;
+            } else {
+                self.look_due = Some(later(since, apart));
             }
         }
     }
@@ -189,6 +204,13 @@ impl Pool {
         if !stranded.is_empty() {
             let keys: Vec<_> = stranded.iter().map(ToString::to_string).collect();
             self.alarm(format!("{place} went away under {}: {why}", keys.join(", ")), CONTAINED);
+        }
+    }
+
+    /// Gives those who hold an address that had gone away their place again, when the cloud says that it is ours again.
+    pub(crate) fn settle_claims(&mut self) {
+        for key in self.store.settle_claims() {
+            self.decide(format!("{key} holds its address again"), "the cloud shows it again".to_owned());
         }
     }
 

@@ -12,7 +12,7 @@ use crate::effect::{Effect, Reply, Signal};
 use crate::input::{RequestId, Revision};
 use crate::persist::{Promise, Undo};
 use crate::pool::Pool;
-use crate::store::{Assignment, Cell};
+use crate::store::{Assignment, Cell, Claim};
 use crate::view::Holding;
 use crate::waiting::Waiter;
 
@@ -28,7 +28,7 @@ impl Pool {
                     let address = match promise.undo {
                         Undo::Del { address, .. } => Some(address),
                         Undo::Claim(claim) => Some(claim.address),
-                        Undo::Add { .. } => None,
+                        Undo::Add { replaced, .. } => replaced.map(|claim| claim.address),
                     };
                     if let Some(address) = address
                         && let Some(Cell::Cooling { released, .. }) = self.store.cell(address).cloned()
@@ -62,8 +62,11 @@ impl Pool {
 
     fn undo(&mut self, undo: Undo, now: Timestamp) {
         match undo {
-            Undo::Add { key, previous } => {
+            Undo::Add { key, previous, replaced } => {
                 self.store.vacate(&key, previous);
+                if let Some(claim) = replaced {
+                    self.claim_again(claim);
+                }
             }
             Undo::Del { assignment, address } => match self.store.cell(address) {
                 Some(Cell::Cooling { .. } | Cell::Quarantined) => self.store.assign(address, assignment),
@@ -72,13 +75,15 @@ impl Pool {
                     self.store.quarantine(assignment, address, "its release could not be made durable", now);
                 }
             },
-            Undo::Claim(claim) => {
-                if matches!(self.store.cell(claim.address), Some(Cell::Cooling { .. } | Cell::Free { .. })) {
-                    self.store.rest(claim.address, Cell::Quarantined);
-                }
-                self.store.claims.insert(claim.assignment.key.clone(), claim);
-            }
+            Undo::Claim(claim) => self.claim_again(claim),
         }
+    }
+
+    fn claim_again(&mut self, claim: Claim) {
+        if matches!(self.store.cell(claim.address), Some(Cell::Cooling { .. } | Cell::Free { .. })) {
+            self.store.rest(claim.address, Cell::Quarantined);
+        }
+        self.store.claims.insert(claim.assignment.key.clone(), claim);
     }
 
     /// Asks for another write when the last one failed, so that the disk does not keep what was undone.
@@ -188,16 +193,22 @@ impl Pool {
     fn grant(&mut self, waiter: Waiter, address: Ipv4Addr, now: Timestamp) {
         let Waiter { request, add, .. } = waiter;
         self.waiting.forget(&add);
-        if let Some(claim) = self.store.claims.remove(&add.key) {
-            // The sandbox asks anew, so it no longer uses what it had before.
-            self.unblock(claim.address, true, now);
+        // With a claim in quarantine, the sandbox asks anew and no longer uses what it had before.
+        let replaced = self.store.claims.remove(&add.key);
+        if let Some(claim) = &replaced {
+            self.unblock(claim.address, now);
         }
         let previous = self.store.cell(address).cloned().unwrap_or(Cell::Free { released: None });
         let key = add.key.clone();
         self.store.assign(address, Assignment { key: add.key, pod: add.pod, since: now });
         let Some(reply) = self.assigned_reply(address) else { return };
         let revision = self.persist();
-        self.journal.promise(Promise { revision, requests: vec![request], reply, undo: Undo::Add { key, previous } });
+        self.journal.promise(Promise {
+            revision,
+            requests: vec![request],
+            reply,
+            undo: Undo::Add { key, previous, replaced },
+        });
     }
 
     /// Answers an ADD whose key holds an address already.
@@ -248,7 +259,7 @@ impl Pool {
     /// Takes what a key holds from it: into cool-down, or out of quarantine.
     fn let_go(&mut self, key: &AttachmentKey, now: Timestamp) -> Option<(Reply, Undo)> {
         if let Some(claim) = self.store.claims.remove(key) {
-            self.unblock(claim.address, false, now);
+            self.unblock(claim.address, now);
             let device_index = self.store.locate(claim.address).map_or(0, |(interface, _)| interface.device_index);
             return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(claim)));
         }
@@ -265,9 +276,9 @@ impl Pool {
     }
 
     /// The last claim beside the holder is gone: the address rests like any other.
-    fn unblock(&mut self, address: Ipv4Addr, durable: bool, now: Timestamp) {
+    fn unblock(&mut self, address: Ipv4Addr, now: Timestamp) {
         if matches!(self.store.cell(address), Some(Cell::Quarantined)) && !self.store.is_claimed(address) {
-            self.store.rest(address, Cell::Cooling { released: now, durable });
+            self.store.rest(address, Cell::Cooling { released: now, durable: false });
         }
     }
 
@@ -276,6 +287,10 @@ impl Pool {
         let stale: Vec<_> = held.filter(|key| key.network == network && !valid.contains(*key)).cloned().collect();
         let mut released = Vec::new();
         for key in stale {
+            if self.journal.open_mut(&key).is_some() {
+                // Its ADD or DEL is under way, so the runtime's list is older than what it asked for.
+                continue;
+            }
             released.extend(self.holds(&key));
             if let Some((reply, undo)) = self.let_go(&key, now) {
                 let revision = self.persist();

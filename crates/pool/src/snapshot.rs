@@ -121,6 +121,12 @@ impl Pool {
     /// What is held under a key.
     #[must_use]
     pub fn holds(&self, key: &AttachmentKey) -> Option<Holding> {
+        if let Some((waiting, _)) = &self.to_restore
+            && let Some(entry) = waiting.iter().filter(|entry| entry.key == *key).max_by_key(|entry| entry.since)
+        {
+            let RestoredAllocation { key, pod, address, since } = entry.clone();
+            return Some(Holding { key, pod, address, interface: None, device_index: None, since });
+        }
         let (assignment, address) = match self.store.claims.get(key) {
             Some(claim) => (&claim.assignment, claim.address),
             None => (self.store.assignment(key)?, self.store.held(key)?),

@@ -135,8 +135,10 @@ pub(crate) struct Interface {
     pub(crate) operation: Option<OperationId>,
     /// An answer was lost: nothing is asked of it until a look started after this step, and not before this time, has settled it.
     pub(crate) unsettled: Option<(Step, Timestamp)>,
-    /// The cloud said that it is full, though it looked otherwise; until a look settles it.
-    pub(crate) full: bool,
+    /// When the cloud said that it is full, though it looked otherwise; until a look explains it.
+    pub(crate) full_since: Option<Timestamp>,
+    /// Blocks that the cloud shows on it and that the pool did not take in; they fill slots.
+    pub(crate) foreign_blocks: u32,
     pub(crate) blocks: BTreeMap<Cidr, Block>,
 }
 
@@ -155,7 +157,8 @@ impl Interface {
             missing_since: None,
             operation: None,
             unsettled: None,
-            full: false,
+            full_since: None,
+            foreign_blocks: 0,
             blocks: BTreeMap::new(),
         }
     }

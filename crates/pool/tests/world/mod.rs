@@ -57,6 +57,9 @@ pub(crate) struct World {
     pub calls: Vec<String>,
     pub trace: String,
     pub persist_pending: bool,
+    /// Writes to the disk do not come to an end for now.
+    pub persist_held: bool,
+    pub(crate) foreign: BTreeMap<SubnetId, Vec<Cidr>>,
     next_request: u64,
     next_interface: u32,
 }
@@ -115,6 +118,8 @@ impl World {
             calls: Vec::new(),
             trace: String::new(),
             persist_pending: false,
+            persist_held: false,
+            foreign: BTreeMap::new(),
             next_request: 0,
             next_interface: 0,
         };
@@ -150,6 +155,32 @@ impl World {
         while space.free_addresses() > left {
             let address = space.lowest_address().unwrap();
             assert!(space.take(Cidr::host(address)));
+            self.foreign.entry(SubnetId::new(subnet)).or_default().push(Cidr::host(address));
+        }
+    }
+
+    /// They give some back.
+    pub(crate) fn refill(&mut self, subnet: &str, count: usize) {
+        let subnet = SubnetId::new(subnet);
+        let foreign = self.foreign.entry(subnet.clone()).or_default();
+        for block in foreign.drain(..count.min(foreign.len())) {
+            assert!(self.subnets.get_mut(&subnet).unwrap().space.give(block));
+        }
+    }
+
+    /// The agent dies and starts again with what the disk has. Effects that were not carried out are lost.
+    pub(crate) fn restart(&mut self, settings: PoolSettings, facts: NodeFacts, disk: CheckpointState) {
+        self.pool = Pool::new(settings, facts, self.now);
+        self.persist_pending = false;
+        let allocations = disk.allocations.into_iter().chain(disk.conflicting).collect();
+        self.pool.handle_restore(allocations, disk.cooling, self.now);
+        self.disk.revision = freeboard_pool::Revision(0);
+    }
+
+    /// The call first in flight has its effect, and nobody hears of it.
+    pub(crate) fn answer_nobody(&mut self) {
+        if let Some((_, operation)) = self.in_flight.pop_front() {
+            let _ = self.execute(&operation);
         }
     }
 
@@ -229,7 +260,7 @@ impl World {
                 }
             }
             self.check();
-            if !self.persist_pending {
+            if !self.persist_pending || self.persist_held {
                 return;
             }
             self.write_disk();
