@@ -24,7 +24,10 @@ const MAX_PAGES: usize = 10_000;
 /// The EC2 client; cheap to clone, all clones share connections, credentials and budgets.
 ///
 /// Each method is one action. It waits for the client's own budget, signs, sends, and repeats where that is harmless
-/// (`Repeat` of the action, [`crate::RetryPolicy`]). Paged actions read all pages.
+/// ([`Repeat`] of the action, [`crate::RetryPolicy`]). Paged actions read all pages.
+///
+/// A method's future may be dropped at any time; a change that it was about to make may then have happened or not, as after
+/// [`ErrorClass::Uncertain`].
 #[derive(Clone, Debug)]
 pub struct Ec2Client {
     shared: Arc<Shared>,
@@ -218,9 +221,9 @@ impl Ec2Client {
             return fail(Failure::Refused, ErrorClass::Unavailable, "DeadlineExceeded", message);
         }
         match shared.config.transport.exchange(request, timeout, ANSWER_LIMIT_BYTES).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Attempt::Done(answer.text()),
+            Ok(answer) if (200..300).contains(&answer.status) => Attempt::Done(answer.into_text()),
             Ok(answer) => {
-                let (failure, error) = refused(action, &answer);
+                let (failure, error) = refused(action, answer);
                 if failure == Failure::ClockSkew {
                     shared.credentials.forget().await;
                 }
@@ -243,17 +246,19 @@ fn is_read(action: Action) -> bool {
 }
 
 /// The final class of a failed call: when a request of it may have taken effect and the last answer is not a verdict on that,
-/// the caller must look.
+/// the caller must look. A refusal by the cloud is a verdict; one of this side (no budget, no time) is not.
 fn settle(mut error: Ec2Error, failure: Failure, perhaps_done: bool) -> Ec2Error {
-    if perhaps_done && failure != Failure::Refused && !is_read(error.action) {
+    let verdict = failure == Failure::Refused && error.http_status.is_some();
+    if perhaps_done && !verdict && !is_read(error.action) {
         error.class = ErrorClass::Uncertain;
     }
     error
 }
 
 /// Reads an error answer: how it bears on retrying, and the error.
-fn refused(action: Action, answer: &Answer) -> (Failure, Ec2Error) {
-    let text = answer.text();
+fn refused(action: Action, answer: Answer) -> (Failure, Ec2Error) {
+    let status = answer.status;
+    let text = answer.into_text();
     let mut error = match xml::read_error(&text) {
         Some(content) => {
             let class = classify(action, &content.code, &content.message);
@@ -264,15 +269,15 @@ fn refused(action: Action, answer: &Answer) -> (Failure, Ec2Error) {
         None => {
             // A proxy's or a load balancer's page rather than EC2's own answer.
             let start: String = text.chars().take(200).collect();
-            let class = if answer.status == 429 { ErrorClass::Throttled } else { ErrorClass::Other };
-            Ec2Error::local(action, class, "HttpStatus", format!("HTTP status {} with {start:?}", answer.status))
+            let class = if status == 429 { ErrorClass::Throttled } else { ErrorClass::Other };
+            Ec2Error::local(action, class, "HttpStatus", format!("HTTP status {} with {start:?}", status))
         }
     };
-    error.http_status = Some(answer.status);
-    if answer.status >= 500 && error.code == "HttpStatus" {
+    error.http_status = Some(status);
+    if status >= 500 && error.code == "HttpStatus" {
         error.class = ErrorClass::Unavailable;
     }
-    (failure_of(&error, answer.status), error)
+    (failure_of(&error, status), error)
 }
 
 fn failure_of(error: &Ec2Error, status: u16) -> Failure {
@@ -311,7 +316,7 @@ mod tests {
             (403, "UnauthorizedOperation", Failure::Refused),
         ];
         for (status, code, expected) in rows {
-            assert_eq!(refused(Action::DescribeVpcs, &answer(status, code)).0, expected, "{status} {code}");
+            assert_eq!(refused(Action::DescribeVpcs, answer(status, code)).0, expected, "{status} {code}");
         }
     }
 
@@ -324,7 +329,7 @@ mod tests {
             (404, Failure::Refused, ErrorClass::Other),
         ] {
             let page = Answer { status, body: b"<html>gateway</html>".to_vec() };
-            let (found, error) = refused(Action::DescribeVpcs, &page);
+            let (found, error) = refused(Action::DescribeVpcs, page);
             assert_eq!((found, error.class), (failure, class));
             assert!(error.message.contains("gateway") && error.message.contains(&status.to_string()));
         }
@@ -338,5 +343,9 @@ mod tests {
         assert_eq!(class(Action::CreateNetworkInterface, Failure::NotSent, true), ErrorClass::Uncertain);
         assert_eq!(class(Action::CreateNetworkInterface, Failure::NotSent, false), ErrorClass::Unavailable);
         assert_eq!(class(Action::DescribeSubnets, Failure::AnswerLost, true), ErrorClass::Unavailable);
+        // No budget or no time was left for the second request: that says nothing about the first.
+        assert_eq!(class(Action::CreateNetworkInterface, Failure::Refused, true), ErrorClass::Uncertain);
+        let (failure, refusal) = refused(Action::CreateNetworkInterface, answer(400, "InvalidParameterValue"));
+        assert_eq!(settle(refusal, failure, true).class, ErrorClass::Invalid);
     }
 }

@@ -8,7 +8,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::sync::Mutex;
 
-/// New credentials are fetched this long before the old ones expire.
+/// New credentials are fetched this long before the old ones expire, or after half of what is left of a shorter life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// Credentials without an expiry are asked for again after this long, because a profile or a process may have changed.
 const RENEW_STATIC: Duration = Duration::from_secs(900);
@@ -49,9 +49,7 @@ impl CredentialsCache {
         }
         match self.provider.provide_credentials().await {
             Ok(credentials) => {
-                let renew_at = credentials
-                    .expiry()
-                    .map_or(now + RENEW_STATIC, |expiry| expiry.checked_sub(RENEW_BEFORE).unwrap_or(expiry));
+                let renew_at = renewal(now, credentials.expiry());
                 *held = Some(Held { credentials: credentials.clone(), renew_at });
                 Ok(credentials)
             }
@@ -71,11 +69,66 @@ impl CredentialsCache {
     }
 }
 
+/// When to fetch new credentials in the place of some that were fetched now.
+fn renewal(now: SystemTime, expiry: Option<SystemTime>) -> SystemTime {
+    let Some(expiry) = expiry else { return now + RENEW_STATIC };
+    let left = expiry.duration_since(now).unwrap_or_default();
+    now + left.saturating_sub(RENEW_BEFORE).max(left / 2)
+}
+
 fn no_credentials(error: &CredentialsError) -> NoCredentials {
     let text = DisplayErrorContext(error).to_string();
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         NoCredentials::Missing(text)
     } else {
         NoCredentials::Failed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_credential_types::provider::future;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const START: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn at(seconds: u64) -> SystemTime {
+        START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn credentials_are_renewed_before_they_expire() {
+        let rows = [(Some(21_600), 21_300), (Some(1200), 900), (Some(200), 100), (Some(0), 0), (None, 900)];
+        for (expiry, renewed) in rows {
+            assert_eq!(renewal(START, expiry.map(at)), at(renewed), "{expiry:?}");
+        }
+    }
+
+    /// Gives credentials that live 1,000 s, but only the first time.
+    #[derive(Debug, Default)]
+    struct Once(AtomicU64);
+
+    impl ProvideCredentials for Once {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(Credentials::new("AKID", "secret", None, Some(at(1000)), "once")),
+                _ => Err(CredentialsError::provider_error("the service is down")),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_still_valid_is_used_when_it_cannot_be_renewed() {
+        let cache = CredentialsCache::new(SharedCredentialsProvider::new(Once::default()));
+        for seconds in [0, 600, 999] {
+            assert_eq!(cache.get(at(seconds)).await.unwrap().access_key_id(), "AKID");
+        }
+        let error = cache.get(at(1000)).await.unwrap_err();
+        assert!(matches!(error, NoCredentials::Failed(_)), "{error}");
+        assert!(error.to_string().contains("the service is down"), "{error}");
     }
 }

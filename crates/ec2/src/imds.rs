@@ -178,8 +178,8 @@ struct Token {
 enum Reply {
     Found(String),
     Absent,
-    /// The token was not accepted.
-    TokenRefused,
+    /// This token was not accepted.
+    TokenRefused(String),
     /// Another request may do better.
     Passing(String),
     Refused(u16),
@@ -331,12 +331,13 @@ impl ImdsClient {
             let reason = match self.read_once(path).await {
                 Reply::Found(text) => return Ok(Some(text)),
                 Reply::Absent => return Ok(None),
-                Reply::TokenRefused if !token_renewed => {
+                Reply::TokenRefused(refused) if !token_renewed => {
                     token_renewed = true;
-                    *self.shared.token.lock().await = None;
+                    // Another task may have renewed it meanwhile.
+                    self.shared.token.lock().await.take_if(|held| held.text == refused);
                     continue;
                 }
-                Reply::TokenRefused => return Err(ImdsError::Refused { path: path.to_owned(), status: 401 }),
+                Reply::TokenRefused(_) => return Err(ImdsError::Refused { path: path.to_owned(), status: 401 }),
                 Reply::Refused(status) => return Err(ImdsError::Refused { path: path.to_owned(), status }),
                 Reply::Passing(reason) => reason,
             };
@@ -356,9 +357,9 @@ impl ImdsClient {
         };
         match self.send("GET", path, ("x-aws-ec2-metadata-token", &token)).await {
             Ok(answer) => match answer.status {
-                200..=299 => Reply::Found(answer.text().trim().to_owned()),
+                200..=299 => Reply::Found(answer.into_text().trim().to_owned()),
                 404 => Reply::Absent,
-                401 => Reply::TokenRefused,
+                401 => Reply::TokenRefused(token),
                 429 | 500.. => Reply::Passing(format!("HTTP status {}", answer.status)),
                 status => Reply::Refused(status),
             },
@@ -377,7 +378,7 @@ impl ImdsClient {
         let answer = self.send("PUT", "latest/api/token", header).await.map_err(Reply::Passing)?;
         match answer.status {
             200..=299 => {
-                let text = answer.text().trim().to_owned();
+                let text = answer.into_text().trim().to_owned();
                 let renew_at = Instant::now() + Duration::from_secs(TOKEN_TTL_SECONDS - TOKEN_RENEW_BEFORE_SECONDS);
                 *held = Some(Token { text: text.clone(), renew_at });
                 Ok(text)

@@ -5,8 +5,9 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -46,8 +47,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The body as text; bytes that are not UTF-8 become U+FFFD.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+    pub(crate) fn into_text(self) -> String {
+        String::from_utf8(self.body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
@@ -143,9 +144,11 @@ impl LazyConnector {
 impl HttpConnector for LazyConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connector = if request.uri().starts_with("https:") {
+            // HTTPS_PROXY and NO_PROXY are obeyed for the public API, as the official SDKs for Go and Python do. Plain endpoints
+            // are the metadata service, the Pod Identity agent and laboratories: never behind a proxy.
             self.tls.get_or_init(|| {
-                let context = tls::TlsContext::default();
-                self.builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build()
+                let provider = Provider::Rustls(CryptoMode::Ring);
+                self.builder().tls_provider(provider).proxy_config(ProxyConfig::from_env()).build()
             })
         } else {
             self.plain.get_or_init(|| self.builder().build_http())

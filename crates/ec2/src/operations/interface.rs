@@ -535,7 +535,8 @@ impl Ec2Client {
     /// Gives addresses and prefixes back.
     ///
     /// # Errors
-    /// Any [`Ec2Error`]; `NotFound` when one of them is not assigned to the interface (then none is given back).
+    /// Any [`Ec2Error`]; `NotFound` when one of them is not assigned to the interface. EC2 gives nothing back then, so describe
+    /// the interface and ask again for what is left; likewise after `Uncertain`.
     pub async fn unassign_private_ip_addresses(&self, request: &UnassignPrivateIpAddresses) -> Result<(), Ec2Error> {
         self.call(request).await.map(|Done {}| ())
     }
