@@ -418,6 +418,15 @@ struct AssignedAddress {
     address: Ipv4Addr,
 }
 
+impl From<AssignPrivateIpAddressesAnswer> for Assigned {
+    fn from(answer: AssignPrivateIpAddressesAnswer) -> Self {
+        Self {
+            addresses: answer.addresses.into_iter().map(|assigned| assigned.address).collect(),
+            prefixes: answer.prefixes.into_iter().map(|assigned| assigned.prefix).collect(),
+        }
+    }
+}
+
 impl Operation for AssignPrivateIpAddresses {
     const ACTION: Action = Action::AssignPrivateIpAddresses;
     type Answer = AssignPrivateIpAddressesAnswer;
@@ -526,10 +535,7 @@ impl Ec2Client {
     /// Any [`Ec2Error`]; `SubnetShort`, `NoFreePrefix`, `AddressLimit`; after `Uncertain`, describe the interface before
     /// trying again.
     pub async fn assign_private_ip_addresses(&self, request: &AssignPrivateIpAddresses) -> Result<Assigned, Ec2Error> {
-        self.call(request).await.map(|answer| Assigned {
-            addresses: answer.addresses.into_iter().map(|assigned| assigned.address).collect(),
-            prefixes: answer.prefixes.into_iter().map(|assigned| assigned.prefix).collect(),
-        })
+        self.call(request).await.map(Assigned::from)
     }
 
     /// Gives addresses and prefixes back.

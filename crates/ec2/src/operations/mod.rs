@@ -3,6 +3,8 @@
 mod instance;
 mod interface;
 mod route;
+#[cfg(test)]
+mod samples;
 mod subnet;
 mod tag;
 mod vpc;
