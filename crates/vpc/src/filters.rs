@@ -38,13 +38,13 @@ const MOST_VALUES: usize = 200;
 /// # Errors
 /// `InvalidParameterValue` for a filter that the resource's type does not have.
 pub fn passes<T: Filterable + ?Sized>(resource: &T, filters: &[Filter]) -> Result<bool, ApiError> {
+    let mut all_hold = true;
+    // Every filter is looked at, so that an unknown one is refused also behind one that does not hold.
     for filter in filters {
         let values = values_of(resource, &filter.name)?;
-        if !filter.values.iter().any(|pattern| values.iter().any(|value| matches(pattern, value))) {
-            return Ok(false);
-        }
+        all_hold &= filter.values.iter().any(|pattern| values.iter().any(|value| matches(pattern, value)));
     }
-    Ok(true)
+    Ok(all_hold)
 }
 
 /// Checks the number of filters and values of one call.

@@ -1,5 +1,7 @@
 //! The world files that ship, and world files that make no sense.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use freeboard_address::{EniId, SubnetId, VpcId};
