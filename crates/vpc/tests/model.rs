@@ -1,6 +1,6 @@
 //! Random sequences of actions: after each one the cloud's books close, and the same sequence gives the same cloud.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on fails")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "the steps are spread over several matches")]
 
 mod support;
