@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::sync::Mutex;
+
+use crate::transport::chain;
 
 /// New credentials are fetched this long before the old ones expire, or after half of what is left of a shorter life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -77,7 +78,7 @@ fn renewal(now: SystemTime, expiry: Option<SystemTime>) -> SystemTime {
 }
 
 fn no_credentials(error: &CredentialsError) -> NoCredentials {
-    let text = DisplayErrorContext(error).to_string();
+    let text = chain(error);
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         NoCredentials::Missing(text)
     } else {

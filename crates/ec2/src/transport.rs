@@ -15,7 +15,6 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::byte_stream::ByteStream;
-use aws_smithy_types::error::display::DisplayErrorContext;
 
 /// Connections that are not used are closed after this long: below the idle time-outs of EC2's and of most proxies' front
 /// ends, so that a request rarely meets a connection that the other side is just closing.
@@ -97,7 +96,7 @@ impl Transport {
         let mut stream = ByteStream::new(response.into_body());
         let mut body = Vec::new();
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| TransportError::AnswerLost(DisplayErrorContext(&error).to_string()))?;
+            let chunk = chunk.map_err(|error| TransportError::AnswerLost(chain(&error)))?;
             if body.len() + chunk.len() > limit_bytes {
                 return Err(TransportError::AnswerLost(format!("the answer is longer than {limit_bytes} bytes")));
             }
@@ -160,7 +159,7 @@ impl HttpConnector for LazyConnector {
 /// Tells a connection that never came about from an answer that was lost. In doubt the answer counts as lost, because only
 /// the other case may be repeated without thought.
 fn connector_error(error: &ConnectorError) -> TransportError {
-    let text = DisplayErrorContext(error).to_string();
+    let text = chain(error);
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(client) = current.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -169,4 +168,19 @@ fn connector_error(error: &ConnectorError) -> TransportError {
         cause = current.source();
     }
     if error.is_user() { TransportError::NotSent(text) } else { TransportError::AnswerLost(text) }
+}
+
+/// The error and its causes as one line; a cause that its effect already quotes is not said twice.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let part = current.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = current.source();
+    }
+    text
 }

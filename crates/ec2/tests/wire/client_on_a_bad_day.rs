@@ -203,6 +203,8 @@ async fn no_server_is_unavailable_and_never_uncertain() {
     let error = Ec2Client::new(config(&url)).unwrap().assign_private_ip_addresses(&assign_five()).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Unavailable, "ConnectionFailed"), "{error}");
     assert_eq!(error.attempts, 3);
+    assert!(error.message.contains("Connection refused"), "{error}");
+    assert!(!error.message.contains("source:"), "no debugging output in a message: {error}");
 }
 
 #[tokio::test]
