@@ -1,1 +1,13 @@
-//! (under construction)
+//! Packet filter tables as values, written by nf_tables netlink: one batch replaces a whole table or changes nothing.
+
+mod encode;
+mod incumbent;
+mod kernel;
+mod node;
+mod socket;
+mod table;
+
+pub use incumbent::{Leftovers, find_leftovers, remove_leftovers};
+pub use node::{NODE_TABLE, NodeNat, PortRandomisation};
+pub use socket::{NftSocket, RuleCounter};
+pub use table::{AddressSet, BaseChain, Chain, ChainKind, Hook, Protocol, Rule, Table};
