@@ -9,7 +9,7 @@ use freeboard_address::{Addresses, Cidr, EniId, InstanceId, Prefixes, Reservatio
 use freeboard_vpc::{
     AddressWish, ApiError, AssignPrivateIpAddresses, AssociateVpcCidrBlock, Cloud, CloudEffect, CreateNetworkInterface,
     CreateSubnet, CreateSubnetCidrReservation, DeleteNetworkInterface, DeleteSubnet, DeleteSubnetCidrReservation,
-    Describe, DetachNetworkInterface, DisassociateVpcCidrBlock, Fault, ReservationType, RunInstances,
+    Describe, DetachNetworkInterface, DisassociateVpcCidrBlock, Fault, InterfaceStatus, ReservationType, RunInstances,
     TerminateInstances, UnassignPrivateIpAddresses,
 };
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ enum Step {
     Attach { eni: usize, instance: usize, device_index: u32 },
     Detach { eni: usize, force: bool },
     Delete { eni: usize },
-    Assign { eni: usize, addresses: u32, prefixes: u32 },
+    Assign { eni: usize, count: u32, prefixes: bool },
     Take { eni: usize, offset: u32, reassign: bool },
     Unassign { eni: usize, all: bool },
     Run { subnet: usize, small: bool },
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (pick.clone(), pick.clone(), 0u32..4).prop_map(|(eni, instance, device_index)| Step::Attach { eni, instance, device_index }),
         2 => (pick.clone(), any::<bool>()).prop_map(|(eni, force)| Step::Detach { eni, force }),
         2 => pick.clone().prop_map(|eni| Step::Delete { eni }),
-        4 => (pick.clone(), 0u32..6, 0u32..3).prop_map(|(eni, addresses, prefixes)| Step::Assign { eni, addresses, prefixes }),
+        6 => (pick.clone(), 0u32..5, any::<bool>()).prop_map(|(eni, count, prefixes)| Step::Assign { eni, count, prefixes }),
         2 => (pick.clone(), 0u32..64, any::<bool>()).prop_map(|(eni, offset, reassign)| Step::Take { eni, offset, reassign }),
         3 => (pick.clone(), any::<bool>()).prop_map(|(eni, all)| Step::Unassign { eni, all }),
         1 => (pick.clone(), any::<bool>()).prop_map(|(subnet, small)| Step::Run { subnet, small }),
@@ -77,7 +77,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let cloud = Cloud::from_world(&world(support::EKS), at(0)).unwrap();
+        // A wider subnet than the demo's, so that there is room for prefixes.
+        let text = support::EKS.replace("cidr: 10.0.208.0/27", "cidr: 10.0.208.0/24");
+        let cloud = Cloud::from_world(&world(&text), at(0)).unwrap();
         Self { cloud, milliseconds: 0, unanswered: Vec::new() }
     }
 
@@ -93,6 +95,13 @@ impl Run {
     fn eni(&self, index: usize) -> EniId {
         let all = self.cloud.describe_network_interfaces(&Describe::default()).unwrap().items;
         Self::pick(&all, index).map_or(EniId::new("eni-00000000"), |eni| eni.network_interface_id)
+    }
+
+    /// An interface that no service manages, in this state if one is named; any interface when there is none.
+    fn own_eni(&self, index: usize, status: Option<InterfaceStatus>) -> EniId {
+        let mut all = self.cloud.describe_network_interfaces(&Describe::default()).unwrap().items;
+        all.retain(|eni| !eni.requester_managed && status.is_none_or(|status| eni.status == status));
+        Self::pick(&all, index).map_or(self.eni(index), |eni| eni.network_interface_id)
     }
 
     fn instance(&self, index: usize) -> InstanceId {
@@ -127,11 +136,12 @@ impl Run {
                 self.cloud.create_network_interface(&request, now).map(|_| ())
             }
             Step::Attach { eni, instance, device_index } => {
-                let request = attach(&self.eni(eni), &self.instance(instance), device_index);
+                let eni = self.own_eni(eni, Some(InterfaceStatus::Available));
+                let request = attach(&eni, &self.instance(instance), device_index);
                 self.cloud.attach_network_interface(&request, now).map(|_| ())
             }
             Step::Detach { eni, force } => {
-                let eni = support::interface(&self.cloud, &self.eni(eni));
+                let eni = support::interface(&self.cloud, &self.own_eni(eni, Some(InterfaceStatus::InUse)));
                 let Some(attachment) = eni.attachment else { return Ok(()) };
                 let request = DetachNetworkInterface { attachment_id: attachment.attachment_id, force };
                 self.cloud.detach_network_interface(&request, now)
@@ -140,8 +150,9 @@ impl Run {
                 let request = DeleteNetworkInterface { network_interface_id: self.eni(eni) };
                 self.cloud.delete_network_interface(&request, now)
             }
-            Step::Assign { eni, addresses, prefixes } => {
-                let request = support::assign(&self.eni(eni), wish(addresses, prefixes));
+            Step::Assign { eni, count, prefixes } => {
+                let wish = if prefixes { wish(0, count) } else { wish(count, 0) };
+                let request = support::assign(&self.own_eni(eni, None), wish);
                 self.cloud.assign_private_ip_addresses(&request, now).map(|_| ())
             }
             Step::Take { eni, offset, reassign } => self.assign_named(eni, offset, reassign),
@@ -229,7 +240,7 @@ impl Run {
     }
 
     fn assign_named(&mut self, eni: usize, offset: u32, allow_reassignment: bool) -> Result<(), ApiError> {
-        let eni = self.eni(eni);
+        let eni = self.own_eni(eni, None);
         let subnet = support::interface(&self.cloud, &eni).subnet_id;
         let block = support::subnet(&self.cloud, subnet.as_str()).cidr_block;
         let address = block.nth(offset).unwrap_or(block.last());
@@ -239,7 +250,7 @@ impl Run {
     }
 
     fn unassign(&mut self, eni: usize, all: bool) -> Result<(), ApiError> {
-        let eni = support::interface(&self.cloud, &self.eni(eni));
+        let eni = support::interface(&self.cloud, &self.own_eni(eni, None));
         let mut addresses: Vec<_> =
             eni.private_ip_addresses.iter().filter(|a| !a.primary).map(|a| a.private_ip_address).collect();
         let mut prefixes = eni.ipv4_prefixes.clone();

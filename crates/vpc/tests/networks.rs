@@ -208,14 +208,14 @@ fn peering_goes_through_its_states_and_shows_all_blocks() {
         CreateVpcPeeringConnection { vpc_id: peer.clone(), peer_vpc_id: vpc_id(), tag_specifications: Vec::new() };
     let made = cloud.create_vpc_peering_connection(&request, at(0)).unwrap();
     assert_eq!(made.status, PeeringStatus::InitiatingRequest);
-    let blocked = AssociateVpcCidrBlock { vpc_id: peer.clone(), cidr_block: cidr("10.51.0.0/16") };
+    let blocked = AssociateVpcCidrBlock { vpc_id: peer, cidr_block: cidr("10.51.0.0/16") };
     assert_eq!(cloud.associate_vpc_cidr_block(&blocked, at(0)).unwrap_err().code, "OperationNotPermitted");
     let accept = VpcPeeringConnectionRef { vpc_peering_connection_id: made.vpc_peering_connection_id.clone() };
     assert_eq!(cloud.accept_vpc_peering_connection(&accept, at(0)).unwrap().status, PeeringStatus::Provisioning);
     associate(&mut cloud, "100.64.0.0/20").unwrap();
     run_to(&mut cloud, 5_000);
     let shown = cloud
-        .describe_vpc_peering_connections(&Describe::by_id([made.vpc_peering_connection_id.clone()]))
+        .describe_vpc_peering_connections(&Describe::by_id([made.vpc_peering_connection_id]))
         .unwrap()
         .items
         .remove(0);
