@@ -77,11 +77,14 @@ impl Pool {
     }
 
     fn created(&mut self, seen: &ObservedInterface, started: Timestamp, now: Timestamp) {
-        let mut interface = Interface::new(seen, Phase::Created, now, self.step);
-        interface.attached = false;
-        // It has no device index before it is attached; the last one keeps it behind all others.
-        interface.device_index = u32::MAX;
-        self.store.interfaces.insert(seen.id.clone(), interface);
+        let step = self.step;
+        self.store.interfaces.entry(seen.id.clone()).or_insert_with(|| {
+            let mut interface = Interface::new(seen, Phase::Created, now, step);
+            interface.attached = false;
+            // It has no device index before it is attached; the last one keeps it behind all others.
+            interface.device_index = u32::MAX;
+            interface
+        });
         let blocks: Vec<_> =
             seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
         self.subnets.took(&seen.subnet, 1, started, now, &self.settings.pacing);

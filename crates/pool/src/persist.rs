@@ -13,11 +13,11 @@ use crate::store::{Assignment, Cell, Claim};
 #[derive(Clone, Debug)]
 pub(crate) enum Undo {
     /// An ADD: the address returns to the state that it was in, and the quarantined claim that it replaced comes back.
-    Add { key: AttachmentKey, previous: Cell, replaced: Option<Claim> },
+    Add { key: AttachmentKey, previous: Cell, replaced: Option<Box<Claim>> },
     /// A DEL: the sandbox holds the address again.
     Del { assignment: Assignment, address: std::net::Ipv4Addr },
     /// A DEL of a quarantined claim.
-    Claim(Claim),
+    Claim(Box<Claim>),
 }
 
 impl Undo {

@@ -63,19 +63,24 @@ impl Pool {
     fn undo(&mut self, undo: Undo, now: Timestamp) {
         match undo {
             Undo::Add { key, previous, replaced } => {
-                self.store.vacate(&key, previous);
+                if self.store.vacate(&key, previous).is_none() {
+                    // Its address went away meanwhile; nobody was told of it, so nobody claims it.
+                    self.store.claims.remove(&key);
+                }
                 if let Some(claim) = replaced {
-                    self.claim_again(claim);
+                    self.claim_again(*claim);
                 }
             }
             Undo::Del { assignment, address } => match self.store.cell(address) {
-                Some(Cell::Cooling { .. } | Cell::Quarantined) => self.store.assign(address, assignment),
-                // The address went away, or found another holder by a look at the cloud, while the write was under way.
-                Some(Cell::Free { .. } | Cell::Assigned(_)) | None => {
+                Some(Cell::Cooling { .. } | Cell::Quarantined | Cell::Free { .. }) => {
+                    self.store.assign(address, assignment);
+                }
+                // The address went away, or a quarantined claim got it back, while the write was under way.
+                Some(Cell::Assigned(_)) | None => {
                     self.store.quarantine(assignment, address, "its release could not be made durable", now);
                 }
             },
-            Undo::Claim(claim) => self.claim_again(claim),
+            Undo::Claim(claim) => self.claim_again(*claim),
         }
     }
 
@@ -194,7 +199,7 @@ impl Pool {
         let Waiter { request, add, .. } = waiter;
         self.waiting.forget(&add);
         // With a claim in quarantine, the sandbox asks anew and no longer uses what it had before.
-        let replaced = self.store.claims.remove(&add.key);
+        let replaced = self.store.claims.remove(&add.key).map(Box::new);
         if let Some(claim) = &replaced {
             self.unblock(claim.address, now);
         }
@@ -261,7 +266,7 @@ impl Pool {
         if let Some(claim) = self.store.claims.remove(key) {
             self.unblock(claim.address, now);
             let device_index = self.store.locate(claim.address).map_or(0, |(interface, _)| interface.device_index);
-            return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(claim)));
+            return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(Box::new(claim))));
         }
         let assignment = self.store.assignment(key)?.clone();
         let address = self.store.held(key)?;

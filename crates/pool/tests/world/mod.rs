@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub disk_fails: bool,
     pub disk: CheckpointState,
     pub replies: BTreeMap<RequestId, Reply>,
+    /// The same in the order in which they were given.
+    pub answered: Vec<(RequestId, Reply)>,
     pub signals: Vec<Signal>,
     pub calls: Vec<String>,
     pub trace: String,
@@ -114,6 +116,7 @@ impl World {
             disk_fails: false,
             disk: CheckpointState::default(),
             replies: BTreeMap::new(),
+            answered: Vec::new(),
             signals: Vec::new(),
             calls: Vec::new(),
             trace: String::new(),
@@ -250,6 +253,7 @@ impl World {
                 match effect {
                     Effect::Persist(_) => self.persist_pending = true,
                     Effect::Reply(request, reply) => {
+                        self.answered.push((request, reply.clone()));
                         assert!(self.replies.insert(request, reply).is_none(), "{request:?} was answered twice");
                     }
                     Effect::Cloud(id, operation) => {
