@@ -135,11 +135,6 @@ impl<'a> Attributes<'a> {
         self.find(kind).and_then(|value| u32_at(value, 0))
     }
 
-    /// The value of the first attribute of this type, as a number in network byte order.
-    pub(crate) fn big_endian(self, kind: u16) -> Option<u32> {
-        self.number(kind).map(u32::from_be)
-    }
-
     /// The attributes inside the first attribute of this type; none when there is no such attribute.
     pub(crate) fn nested(self, kind: u16) -> Self {
         Self(self.find(kind).unwrap_or(&[]))
@@ -194,8 +189,8 @@ mod tests {
         assert_eq!((messages[0].kind, messages[0].flags, messages[0].sequence), (16, 5, 7));
         let attributes = Attributes(&messages[0].payload[4..]);
         assert_eq!(attributes.text(3).as_deref(), Some("eth0"));
-        assert_eq!(attributes.nested(18).big_endian(1), Some(99));
-        assert_eq!(attributes.nested(19).big_endian(1), None);
+        assert_eq!(attributes.nested(18).number(1).map(u32::from_be), Some(99));
+        assert_eq!(attributes.nested(19).number(1), None);
     }
 
     #[test]

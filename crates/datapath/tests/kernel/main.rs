@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod host;
+mod nft;
 mod pod;
 mod sandbox;
 
@@ -15,7 +16,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let isolated = sandbox::isolate();
     let mut trials = Vec::new();
-    for (name, test) in pod::tests().into_iter().chain(host::tests()) {
+    for (name, test) in pod::tests().into_iter().chain(host::tests()).chain(nft::tests()) {
         let isolated = isolated.clone();
         trials.push(Trial::test(name, move || {
             isolated?;
