@@ -6,6 +6,7 @@ mod error;
 mod fabric;
 mod firewall;
 mod isolation;
+mod lab;
 mod machine;
 mod namespace;
 mod netlink;
@@ -17,6 +18,7 @@ pub mod runtime;
 
 pub use error::LabError;
 pub use isolation::{IsolationError, LAB_DIRECTORY, is_isolated, isolate};
+pub use lab::{Lab, LabOptions};
 pub use machine::{EC2_ADDRESS, Endpoints, METADATA_ADDRESS, Machine};
 pub use namespace::Namespace;
 pub use network::{Applied, INTERNET_HOST, Network, PEERED_HOST, internet_mirror};
