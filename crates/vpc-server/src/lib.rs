@@ -1,1 +1,33 @@
-//! (under construction)
+//! Wire: the simulated VPC over HTTP, as EC2's Query API, as the metadata service of its instances, and as a control endpoint.
+//!
+//! [`Server`] puts the pure [`Cloud`](freeboard_vpc::Cloud) into real time: it keeps the cloud's timers, hands its effects
+//! to a [`Hypervisor`], and serves listeners that the caller has opened, in whatever network namespace that was.
+//! [`run`] serves a world file alone on the loopback.
+
+mod calls;
+mod control;
+mod dispatch;
+mod ec2;
+mod encode;
+mod error;
+mod http_server;
+mod hypervisor;
+mod imds;
+mod query;
+mod random;
+mod serve;
+mod server;
+mod sigv4;
+mod xml;
+
+pub use calls::{CallCount, CallCounts};
+pub use error::ServeError;
+pub use hypervisor::{Hypervisor, NoHypervisor};
+pub use serve::{Announcement, ServeOptions, parse_world, read_world, run, start};
+pub use server::Server;
+pub use sigv4::AccessKey;
+
+/// The names of all EC2 actions that the server knows.
+pub fn action_names() -> impl Iterator<Item = &'static str> {
+    dispatch::Action::all().map(|action| action.name)
+}
