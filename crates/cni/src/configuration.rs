@@ -96,10 +96,15 @@ impl Configuration {
             let message = format!("the network configuration on standard input is longer than {LIMIT_BYTES} bytes");
             return Err(Failure::new(Code::Decoding, message, "look at what the container runtime sends"));
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let message = format!("the network configuration on standard input cannot be read: {error}");
+        let unreadable = |reason: String| {
+            let message = format!("the network configuration on standard input cannot be read: {reason}");
             Failure::new(Code::Decoding, message, "check the network configuration list, usually 10-aws.conflist")
-        })
+        };
+        // A list would be taken for an object's fields in their order.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(unreadable("expected an object, found a list at line 1 column 1".to_owned()));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
     }
 
     /// The prefix of host interface names.

@@ -46,9 +46,10 @@ impl Failure {
 
     /// A failure of the kernel's part of a command.
     pub(crate) fn datapath(doing: &str, error: &DatapathError) -> Self {
-        let details = match error {
-            DatapathError::NoNamespace { .. } => "the runtime deletes and creates the sandbox again by itself",
-            _ => "see plugin.log on the node; the runtime tries again by itself",
+        let details = if matches!(error, DatapathError::NoNamespace { .. }) {
+            "the runtime deletes and creates the sandbox again by itself"
+        } else {
+            "see plugin.log on the node; the runtime tries again by itself"
         };
         Self::new(Code::Other, format!("{doing}: {error}"), details)
     }

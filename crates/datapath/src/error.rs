@@ -62,7 +62,7 @@ pub enum DatapathError {
     Missing(String),
     /// Several steps failed, each on its own.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Several(Vec<DatapathError>),
+    Several(Vec<Self>),
 }
 
 impl DatapathError {
