@@ -151,7 +151,7 @@ impl Pool {
             Action::Create | Action::Attach | Action::Prepare | Action::Assign | Action::Unassign | Action::Release => {
             }
         }
-        match failure.kind {
+        match meaning(&operation.operation, failure.kind) {
             FailureKind::SubnetShort => self.subnet_short(&operation.operation, failure, now),
             FailureKind::NoFreePrefix => self.no_free_prefix(&operation.operation, failure, now),
             FailureKind::AddressLimit => self.address_limit(&operation.operation, now),
@@ -163,6 +163,10 @@ impl Pool {
                 self.pause(action, failure, now);
             }
             FailureKind::Uncertain | FailureKind::Other => {
+                if action == Action::Create && failure.kind == FailureKind::Uncertain {
+                    // Its repetition with the same token settles it. One that fails for good must not be repeated for ever.
+                    self.lost_creations.push(operation.operation.clone());
+                }
                 self.unsettle(&operation.operation, now);
                 self.pause(action, failure, now);
             }
@@ -218,17 +222,14 @@ impl Pool {
     fn unsettle(&mut self, operation: &CloudOperation, now: Timestamp) {
         let apart = self.settings.pacing.look_apart;
         let not_before = match operation {
-            CloudOperation::CreateInterface { .. } => {
-                self.lost_creations.push(operation.clone());
-                return;
-            }
             // An address that still shows may yet go: one that is given in between would be lost under its pod.
             CloudOperation::Unassign { .. } => later(now, apart),
             CloudOperation::PrepareInterface { .. }
             | CloudOperation::AttachInterface { .. }
             | CloudOperation::AssignAddresses { .. }
             | CloudOperation::AssignPrefixes { .. } => now,
-            CloudOperation::ReleaseInterface { .. }
+            CloudOperation::CreateInterface { .. }
+            | CloudOperation::ReleaseInterface { .. }
             | CloudOperation::DescribeSubnets
             | CloudOperation::DescribeInterfaces => return,
         };
@@ -258,7 +259,7 @@ impl Pool {
             | CloudOperation::Unassign { .. }
             | CloudOperation::ReleaseInterface { .. }
             | CloudOperation::DescribeSubnets
-            | CloudOperation::DescribeInterfaces => return self.pause(Action::of(operation), failure, now),
+            | CloudOperation::DescribeInterfaces => return,
         };
         let Some(subnet) = self.subnet_of(operation) else { return };
         let name = self.subnet_name(&subnet);
@@ -290,9 +291,7 @@ impl Pool {
     }
 
     fn attachment_limit(&mut self, operation: &CloudOperation, failure: &CloudFailure, now: Timestamp) {
-        let CloudOperation::AttachInterface { interface, .. } = operation else {
-            return self.pause(Action::of(operation), failure, now);
-        };
+        let CloudOperation::AttachInterface { interface, .. } = operation else { return };
         let attached =
             self.store.interfaces.values().filter(|i| i.phase != Phase::Created).count() + self.unmanaged.len();
         let limit = u32::try_from(attached).unwrap_or(u32::MAX);
@@ -353,4 +352,21 @@ impl Pool {
             interface.known = step;
         }
     }
+}
+
+/// What a failure means for this operation: a kind that makes no sense for it is a failure like any other.
+fn meaning(operation: &CloudOperation, kind: FailureKind) -> FailureKind {
+    let action = Action::of(operation);
+    let fits = match kind {
+        FailureKind::SubnetShort | FailureKind::NoFreePrefix => matches!(action, Action::Create | Action::Assign),
+        FailureKind::AddressLimit => action == Action::Assign,
+        FailureKind::AttachmentLimit => action == Action::Attach,
+        FailureKind::NotFound
+        | FailureKind::Host
+        | FailureKind::Throttled
+        | FailureKind::NotAuthorized
+        | FailureKind::Uncertain
+        | FailureKind::Other => true,
+    };
+    if fits { kind } else { FailureKind::Other }
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
 use crate::effect::CloudOperation;
+use crate::growth::Obstacle;
 use crate::input::{ObservedInterface, RestoredAllocation};
 use crate::pool::Pool;
 use crate::store::{Cell, Interface, Phase, Step};
@@ -257,7 +258,11 @@ impl Pool {
             self.last_change = now;
         }
 
-        let interval = if self.is_short() { pacing.subnets_when_short } else { pacing.subnets_when_calm };
+        let interval = if self.figures().deficit() > 0 && self.could_subnets_help(now) {
+            pacing.subnets_when_short
+        } else {
+            pacing.subnets_when_calm
+        };
         let due = match self.subnets_asked_at {
             Some(_) if self.subnets.is_look_wanted() => now,
             Some(at) => later(at, interval),
@@ -268,9 +273,11 @@ impl Pool {
         }
     }
 
-    /// Whether pods want more than the pool has or awaits.
-    fn is_short(&self) -> bool {
-        self.figures().deficit() > 0
+    /// Whether a fresh figure, or a new subnet, could open a way to more addresses.
+    pub(crate) fn could_subnets_help(&self, now: Timestamp) -> bool {
+        self.may_grow()
+            && (self.interface_slots_left() > 0
+                || self.routes(now).iter().any(|route| matches!(route.obstacle, Some(Obstacle::Exhausted { .. }))))
     }
 
     /// Starts a read when it is due, not in flight and not paused. Returns whether it did.

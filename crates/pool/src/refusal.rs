@@ -47,7 +47,8 @@ impl Pool {
         }
         let cooled = self.cooling_soon().get(position).is_some_and(|(from, _)| *from <= deadline);
         let awaited = self.operations.values().any(|in_flight| match in_flight.operation {
-            CloudOperation::DescribeSubnets | CloudOperation::ReleaseInterface { .. } => self.may_grow(),
+            CloudOperation::DescribeSubnets => self.could_subnets_help(now),
+            CloudOperation::ReleaseInterface { .. } => self.may_grow(),
             CloudOperation::DescribeInterfaces
             | CloudOperation::CreateInterface { .. }
             | CloudOperation::AttachInterface { .. }

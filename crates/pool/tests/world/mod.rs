@@ -53,7 +53,9 @@ pub(crate) struct World {
     pub disk_fails: bool,
     pub disk: CheckpointState,
     pub replies: BTreeMap<RequestId, Reply>,
-    /// The same in the order in which they were given.
+    /// Addresses that an interface took with it behind the node's back; the node may have got them again since.
+    pub lost: BTreeSet<Ipv4Addr>,
+    /// The replies in the order in which they were given.
     pub answered: Vec<(RequestId, Reply)>,
     pub signals: Vec<Signal>,
     pub calls: Vec<String>,
@@ -116,6 +118,7 @@ impl World {
             disk_fails: false,
             disk: CheckpointState::default(),
             replies: BTreeMap::new(),
+            lost: BTreeSet::new(),
             answered: Vec::new(),
             signals: Vec::new(),
             calls: Vec::new(),
@@ -404,6 +407,7 @@ impl World {
         let subnet = self.subnets.get_mut(&known.seen.subnet).unwrap();
         let own = [known.seen.primary_address].into_iter().chain(known.seen.secondary_addresses).map(Cidr::host);
         for block in own.chain(known.seen.prefixes) {
+            self.lost.extend(block.addresses());
             subnet.space.give(block);
         }
         Some(())
