@@ -1,2 +1,46 @@
-//! (under construction)
-fn main() {}
+//! The program `freeboard`: demonstrates, explains, and starts the simulated cloud.
+
+mod agents;
+mod demo;
+mod lab;
+mod programs;
+mod tree;
+mod vpc;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps Kubernetes clusters from running out of pod IPv4 addresses.
+#[derive(Debug, Parser)]
+#[command(name = "freeboard", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
+    Demo(demo::DemoArguments),
+    /// Bring up the demo's nodes and agents to look around in.
+    Lab(lab::LabArguments),
+    /// The simulated VPC.
+    #[command(subcommand)]
+    Vpc(vpc::VpcCommand),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Lab(arguments) => lab::run(&arguments),
+        Command::Vpc(command) => vpc::run(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("freeboard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

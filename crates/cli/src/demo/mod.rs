@@ -1,0 +1,64 @@
+//! `freeboard demo`: the story of IP exhaustion and the way out of it, told by the production programs in the lab.
+
+mod checks;
+mod cluster;
+mod eks;
+mod story;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use freeboard_vpc::World;
+
+/// The network of the EKS demo that the seeds describe.
+const EKS_WORLD: &str = include_str!("../../../../worlds/eks-demo.yaml");
+
+/// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Which story.
+    #[arg(value_enum, default_value_t = StoryName::Eks)]
+    story: StoryName,
+    /// Leave the lab up at the end, with a shell in it.
+    #[arg(long)]
+    keep: bool,
+    /// Print one JSON document with all facts instead of the story.
+    #[arg(long)]
+    json: bool,
+    /// How many times faster than the world says the cloud works (attaching an interface takes 2 s in the world).
+    #[arg(long, default_value_t = 4.0)]
+    speed: f64,
+    /// Another world file instead of the story's own.
+    #[arg(long)]
+    world: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StoryName {
+    /// Two full /27 subnets on EKS, and a second range.
+    Eks,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
+    freeboard_lab::isolate()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.story {
+            StoryName::Eks => eks::tell(arguments).await,
+        }
+    })
+}
+
+/// Reads a world file; the EKS demo's when none is named.
+pub(crate) fn read_world(path: Option<&Path>) -> Result<World> {
+    let (name, text) = match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+        None => ("worlds/eks-demo.yaml".to_owned(), EKS_WORLD.to_owned()),
+    };
+    freeboard_vpc_server::parse_world(&name, &text).map_err(Into::into)
+}
