@@ -11,7 +11,7 @@ use freeboard_vpc::{
     AddressWish, ApiError, AssignPrivateIpAddresses, Cloud, CloudEffect, CreateNetworkInterface,
     DeleteNetworkInterface, Fault, RunInstances, UnassignPrivateIpAddresses,
 };
-use support::{BENCH, EKS, NODE_ENI, PRIVATE_A, PUBLIC_A, assign, at, attach, cloud, interface, run_to, secondaries};
+use support::{EKS, LARGE, NODE_ENI, PRIVATE_A, PUBLIC_A, assign, at, attach, cloud, interface, run_to, secondaries};
 use support::{subnet, wanted};
 
 fn free(cloud: &Cloud, id: &str) -> u64 {
@@ -86,7 +86,7 @@ fn an_assignment_lists_only_what_is_new_and_the_hypervisor_hears_of_all() {
 
 #[test]
 fn an_interface_holds_no_more_addresses_than_its_type_allows_and_a_prefix_counts_as_one() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let eni = EniId::new("eni-0b000000000000001");
     cloud.assign_private_ip_addresses(&assign(&eni, prefixes(10)), at(0)).unwrap();
     cloud.assign_private_ip_addresses(&assign(&eni, secondaries(4)), at(0)).unwrap();
@@ -99,7 +99,7 @@ fn an_interface_holds_no_more_addresses_than_its_type_allows_and_a_prefix_counts
 
 #[test]
 fn the_fifty_first_slot_of_the_largest_interface_is_refused() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let launch = RunInstances::one("m5.24xlarge", SubnetId::new("subnet-0b0b0b0b0b0b0b0b0"));
     let launched = cloud.run_instances(&launch, at(0)).unwrap();
     run_to(&mut cloud, 60_000);
@@ -112,7 +112,7 @@ fn the_fifty_first_slot_of_the_largest_interface_is_refused() {
 
 #[test]
 fn prefixes_need_a_nitro_or_bare_metal_machine() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let subnet = "subnet-0b0b0b0b0b0b0b0b0";
     let launched = cloud.run_instances(&RunInstances::one("t2.medium", SubnetId::new(subnet)), at(0)).unwrap();
     run_to(&mut cloud, 60_000);
@@ -131,7 +131,7 @@ fn prefixes_need_a_nitro_or_bare_metal_machine() {
 
 #[test]
 fn a_fragmented_subnet_has_addresses_and_no_prefix() {
-    let text = BENCH.replace("cidr: 10.0.0.0/20", "cidr: 10.0.0.0/26");
+    let text = LARGE.replace("cidr: 10.0.0.0/20", "cidr: 10.0.0.0/26");
     let mut cloud = cloud(&text);
     let subnet_id = "subnet-0b0b0b0b0b0b0b0b0";
     let eni = EniId::new("eni-0b000000000000001");
@@ -229,7 +229,7 @@ fn a_secondary_address_moves_when_reassignment_is_allowed_and_a_primary_never() 
 
 #[test]
 fn what_is_unassigned_is_free_again_and_the_rest_is_refused() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let eni = EniId::new("eni-0b000000000000001");
     let before = free(&cloud, "subnet-0b0b0b0b0b0b0b0b0");
     let prefix =

@@ -10,7 +10,7 @@ use freeboard_vpc::{
     InstanceState, InterfaceAttribute, InterfaceStatus, LaunchInterface, ModifyNetworkInterfaceAttribute, RunInstances,
     TerminateInstances,
 };
-use support::{BENCH, EKS, NODE_ENI, PUBLIC_A, PUBLIC_B, at, attach, cloud, interface, node, run_to, wanted};
+use support::{EKS, LARGE, NODE_ENI, PUBLIC_A, PUBLIC_B, at, attach, cloud, interface, node, run_to, wanted};
 
 fn new_interface(cloud: &mut Cloud, subnet: &str) -> EniId {
     cloud.create_network_interface(&wanted(subnet, 0), at(0)).unwrap().network_interface_id
@@ -123,7 +123,7 @@ fn one_interface_more_than_the_type_allows_is_refused_with_the_services_text() {
 
 #[test]
 fn the_sixteenth_interface_of_the_largest_machine_is_refused() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let subnet = "subnet-0b0b0b0b0b0b0b0b0";
     let launched = cloud.run_instances(&RunInstances::one("m5.24xlarge", SubnetId::new(subnet)), at(0)).unwrap();
     let instance = launched.instances[0].instance_id.clone();

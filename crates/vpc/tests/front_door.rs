@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use freeboard_address::{EniId, SubnetId};
 use freeboard_vpc::{Call, Cloud, CloudEffect, Describe, Fault, FaultError, Filter, Outcome};
-use support::{BENCH, EKS, NODE_ENI, PUBLIC_A, assign, at, attach, cloud, node, run_to, secondaries, subnet, wanted};
+use support::{EKS, LARGE, NODE_ENI, PUBLIC_A, assign, at, attach, cloud, node, run_to, secondaries, subnet, wanted};
 
 fn admit(cloud: &mut Cloud, action: &str, milliseconds: i64) -> Outcome {
     cloud.admit(&Call::new(action), at(milliseconds)).outcome
@@ -35,8 +35,8 @@ fn a_burst_beyond_the_bucket_is_throttled_and_one_token_comes_back_in_time() {
 }
 
 #[test]
-fn the_bench_world_throttles_nothing_and_takes_a_hundred_milliseconds() {
-    let mut cloud = cloud(BENCH);
+fn a_world_without_request_limits_throttles_nothing_and_takes_its_latency() {
+    let mut cloud = cloud(LARGE);
     for _ in 0..1_000 {
         let admission = cloud.admit(&Call::new("AssignPrivateIpAddresses"), at(0));
         assert_eq!((admission.outcome, admission.delay), (Outcome::Proceed, Duration::from_millis(100)));
@@ -47,7 +47,7 @@ fn the_bench_world_throttles_nothing_and_takes_a_hundred_milliseconds() {
 
 #[test]
 fn faults_strike_the_actions_they_name_as_often_as_they_say() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     let error = Fault::Error {
         action: "*NetworkInterface".to_owned(),
         code: "InternalError".to_owned(),
@@ -73,7 +73,7 @@ fn faults_strike_the_actions_they_name_as_often_as_they_say() {
 
 #[test]
 fn cleared_faults_are_over() {
-    let mut cloud = cloud(BENCH);
+    let mut cloud = cloud(LARGE);
     cloud.inject(&Fault::Throttle { action: "*".to_owned(), seconds: 1e6 }, at(0)).unwrap();
     cloud.inject(&Fault::LoseAnswer { action: "*".to_owned(), count: 9 }, at(0)).unwrap();
     cloud.clear_faults(at(1));
@@ -83,7 +83,7 @@ fn cleared_faults_are_over() {
 #[test]
 fn faults_of_the_world_file_come_at_their_time() {
     let text = format!(
-        "{BENCH}\nfaults:\n  - after_seconds: 5\n    inject: {{ throttle: {{ action: CreateTags, seconds: 10 }} }}\n"
+        "{LARGE}\nfaults:\n  - after_seconds: 5\n    inject: {{ throttle: {{ action: CreateTags, seconds: 10 }} }}\n"
     );
     let mut cloud = cloud(&text);
     assert_eq!(cloud.poll_timeout(), Some((at(5_000), "a scheduled fault happens")));

@@ -12,6 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 
 pub(crate) const EKS: &str = include_str!("../../../../worlds/eks-demo.yaml");
 pub(crate) const BENCH: &str = include_str!("../../../../worlds/bench-m5.yaml");
+/// A world for tests that need a roomy subnet.
+pub(crate) const LARGE: &str = include_str!("large.yaml");
 pub(crate) const EMPTY: &str = include_str!("../../../../worlds/empty.yaml");
 
 pub(crate) const VPC: &str = "vpc-0f3a9ca141c0acd04";
