@@ -22,13 +22,16 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     tools::install(&[])?;
     programs::build()?;
     eprintln!("• run the tests");
+    let programs = command::target_directory().join("release");
     let mut tests = command::cargo();
     tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     tests.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
     tests
         .env("FREEBOARD_TOOLS", tools::bin_directory())
         .env("FREEBOARD_PYTHON", tools::python())
-        .env("FREEBOARD_PROGRAMS", command::target_directory().join("release"));
+        .env("FREEBOARD_PROGRAMS", &programs)
+        .env("FREEBOARD_AGENT", programs.join("freeboard-agent"))
+        .env("FREEBOARD_PLUGIN", programs.join("aws-cni"));
     let mut child = tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no standard output")?;
     let mut totals = Totals::default();

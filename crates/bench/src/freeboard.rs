@@ -1,13 +1,13 @@
 //! Freeboard's own agent and plugin, as a node runs them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use freeboard_lab::runtime::PluginList;
 use freeboard_lab::{Machine, ProgramOptions};
 use serde_json::json;
 
-use crate::incumbent::cloud_environment;
+use crate::place::Place;
 
 /// Where the built programs are: beside the calling one, or where `cargo xtask test` says.
 ///
@@ -24,24 +24,19 @@ pub fn programs_directory() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Freeboard's agent.
-#[must_use]
-pub fn agent(machine: &Machine, programs: &Path, settings: &[(&str, &str)]) -> ProgramOptions {
-    let mut environment = cloud_environment();
-    let own = [
-        ("MY_NODE_NAME", machine.name.as_str()),
-        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/aws-routed-eni/ipamd.log"),
-        ("HOST_CNI_CONFDIR_PATH", "/etc/cni/net.d"),
-        ("HOST_CNI_BIN_PATH", "/opt/cni/bin"),
-        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-    ];
-    environment.extend(own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    ProgramOptions {
-        executable: programs.join("freeboard-agent"),
+/// Freeboard's agent, as the lab runs it on its nodes.
+///
+/// # Errors
+/// When a program is missing.
+pub fn agent(place: &Place, machine: &Machine, settings: &[(&str, &str)]) -> Result<ProgramOptions> {
+    let mut environment = place.lab().environment(machine);
+    environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Ok(ProgramOptions {
+        executable: programs_directory()?.join("freeboard-agent"),
         arguments: Vec::new(),
         environment,
         log: PathBuf::from("/var/log/aws-routed-eni/freeboard-output.log"),
-    }
+    })
 }
 
 /// Freeboard's plugin, which does the work of the incumbent's whole list in one process.

@@ -24,9 +24,8 @@ pub fn tools_directory() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Settings that let either agent find the lab's cloud.
-#[must_use]
-pub fn cloud_environment() -> Vec<(String, String)> {
+/// Settings that let the incumbent's agent find the lab's cloud.
+fn cloud_environment() -> Vec<(String, String)> {
     [
         ("AWS_ENDPOINT_URL_EC2", "http://169.254.169.252"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254"),

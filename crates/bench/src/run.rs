@@ -81,9 +81,9 @@ impl Parts {
     }
 
     /// The peer's agent; ptp has none and is never asked for one.
-    fn agent(&self, peer: Peer, node: &Node, settings: &[(&str, &str)]) -> Result<ProgramOptions> {
+    fn agent(&self, place: &Place, peer: Peer, node: &Node, settings: &[(&str, &str)]) -> Result<ProgramOptions> {
         match peer {
-            Peer::Freeboard => Ok(freeboard::agent(node, &self.programs, settings)),
+            Peer::Freeboard => freeboard::agent(place, node, settings),
             Peer::IncumbentAlone | Peer::IncumbentList | Peer::Ptp => incumbent::agent(node, &self.tools, settings),
         }
     }
@@ -147,7 +147,7 @@ async fn measure_growth(
     settings: &[(&str, &str)],
 ) -> Result<(Growth, Duration)> {
     let calls_before = place.ec2_calls();
-    let (mut agent, healthy) = process::start(node, &parts.agent(peer, node, settings)?).await?;
+    let (mut agent, healthy) = process::start(node, &parts.agent(place, peer, node, settings)?).await?;
     let pool = PoolView::at_rest(node.namespace()).await?;
     let sandboxes = calls::sandboxes(node, BURST_PODS)?;
     let list = parts.list(peer);
@@ -183,7 +183,7 @@ async fn measure_calls(place: &Place, parts: &Parts, run: &mut Run, healthy: &mu
     let nodes = [place.node("freeboard-warm")?, place.node("incumbent-warm")?];
     let mut agents = Vec::new();
     for ((peer, node), healthy) in [Peer::Freeboard, Peer::IncumbentAlone].into_iter().zip(&nodes).zip(healthy) {
-        let (agent, took) = process::start(node, &parts.agent(peer, node, WARM)?).await?;
+        let (agent, took) = process::start(node, &parts.agent(place, peer, node, WARM)?).await?;
         healthy.push(took);
         agents.push(agent);
     }

@@ -2,6 +2,8 @@
 //!
 //! Every part is the real one: the incumbent's agent and plugin, cnitool, and our programs, on the simulated VPC in the lab.
 
+#![expect(clippy::print_stderr, reason = "a lab that cannot be built is no trial of its own")]
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,7 +85,7 @@ impl Stage {
     }
 
     fn start_ours(&self, node: &Machine) -> Result<Program> {
-        self.start(node, &freeboard::agent(node, &self.programs, &[]))
+        self.start(node, &freeboard::agent(&self.place, node, &[])?)
     }
 
     fn start_incumbent(&self, node: &Machine) -> Result<Program> {
@@ -178,7 +180,9 @@ fn exchange(stage: &Stage, node: &Machine, list: &PluginList) -> Result<()> {
 fn crosswise_deletes(stage: &Stage) -> Result<()> {
     let node = stage.node("freeboard-warm")?;
     let _agent = stage.start_ours(&node)?;
-    let (ours, theirs) = (stage.our_plugin(), incumbent::plugin_alone(std::slice::from_ref(&stage.tools)));
+    let theirs = incumbent::plugin_alone(std::slice::from_ref(&stage.tools));
+    // A node's list has one version, and a result is read in the version in which it was asked for.
+    let ours = PluginList { cni_version: theirs.cni_version.clone(), ..stage.our_plugin() };
     for (adds, deletes) in [(&ours, &theirs), (&theirs, &ours)] {
         let pod = add(&node, adds)?;
         delete(&node, deletes, &pod)?;
