@@ -333,7 +333,7 @@ fn show_seed_node(story: &mut Story, stage: &Stage) -> Result<()> {
     story.show(&format!("  on {}:", short(&node.machine.name)));
     for (id, addresses) in &interfaces {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        story.show(&format!("  {id}  {}", addresses.join(" ")));
+        story.say(&format!("{id}  {}", addresses.join(" ")));
     }
     let holds = |octet: u8| interfaces.iter().flat_map(|(_, held)| held).any(|address| address.octets()[0] == octet);
     story.check("one node holds pods of 10.0.208.0/27 and of 100.64.1.0/24", holds(10) && holds(100));

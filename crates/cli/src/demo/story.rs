@@ -42,7 +42,11 @@ impl Story {
 
     /// Shows what was really done.
     pub(crate) fn did(&self, command: &str) {
-        self.print(&format!("  {DIM}$ {command}{RESET}"));
+        let mut lines = wrap(command, WIDTH - 4).into_iter();
+        self.print(&format!("  {DIM}$ {}{RESET}", lines.next().unwrap_or_default()));
+        for line in lines {
+            self.print(&format!("      {DIM}{line}{RESET}"));
+        }
     }
 
     /// Shows a picture or a table as it is.
@@ -57,7 +61,9 @@ impl Story {
 
     /// Notes whether something that must hold does.
     pub(crate) fn check(&mut self, what: &str, holds: bool) {
-        self.print(&format!("  {} {what}", if holds { "✓" } else { "✗" }));
+        let mut lines = wrap(what, WIDTH - 4).into_iter();
+        self.print(&format!("  {} {}", if holds { "✓" } else { "✗" }, lines.next().unwrap_or_default()));
+        lines.for_each(|line| self.print(&format!("    {line}")));
         let checks = self.facts.entry("checks").or_insert_with(|| json!({}));
         checks[what] = json!(holds);
         if !holds {
