@@ -180,7 +180,7 @@ impl Pool {
     }
 
     fn subnet_obstacle(&self, subnet: &SubnetId, least: u32, now: Timestamp) -> Option<Obstacle> {
-        match self.subnets.allowance(subnet, now) {
+        match self.subnets.allowance(subnet, least, now) {
             Allowance::Exhausted(until) => Some(Obstacle::Exhausted { subnet: subnet.clone(), until: Some(until) }),
             Allowance::LookWanted => Some(Obstacle::Busy { spare: 0, patient_until: Timestamp::MIN }),
             Allowance::UpTo(most) if most < least => {
@@ -274,7 +274,7 @@ impl Pool {
                 continue;
             }
             let is_new = u32::from(matches!(route.way, Way::Create(_)));
-            let Allowance::UpTo(most) = self.subnets.allowance(&subnet, now) else { continue };
+            let Allowance::UpTo(most) = self.subnets.allowance(&subnet, 1 + is_new, now) else { continue };
             let room = match &route.way {
                 Way::Assign(id) => {
                     self.store.interfaces.get(id).map_or(0, |i| self.slots_per_interface() - self.slots_taken(i))

@@ -88,7 +88,7 @@ impl Pool {
         {
             return;
         }
-        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, now), Allowance::UpTo(most) if most >= 2);
+        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
         let Some(target) = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy) else { return };
         let empty = self.store.interfaces.values().filter(|interface| {
             interface.blocks.is_empty() && self.may_be_given_back(interface) && !roomy(&interface.subnet)

@@ -128,15 +128,16 @@ impl Subnets {
         self.rooms.values().any(|room| room.look_wanted.is_some())
     }
 
-    /// How many addresses (an interface's primary one included) may be asked of the subnet in one call.
-    pub(crate) fn allowance(&self, id: &SubnetId, now: Timestamp) -> Allowance {
+    /// How many addresses (an interface's primary one included) may be asked of the subnet in one call. A subnet that was full is
+    /// tried with `least`, the smallest request of use.
+    pub(crate) fn allowance(&self, id: &SubnetId, least: u32, now: Timestamp) -> Allowance {
         let Some(room) = self.rooms.get(id) else { return Allowance::UpTo(u32::MAX) };
         if room.look_wanted.is_some() {
             return Allowance::LookWanted;
         }
         match &room.exhausted {
             Some(exhausted) if exhausted.until > now => Allowance::Exhausted(exhausted.until),
-            Some(_) => Allowance::UpTo(1),
+            Some(_) => Allowance::UpTo(least),
             None => Allowance::UpTo(room.at_most.unwrap_or(u32::MAX).min(room.free.unwrap_or(u32::MAX)).max(1)),
         }
     }

@@ -516,3 +516,16 @@ fn addresses_on_an_excluded_subnet_are_not_given_and_are_given_back() {
     world.pass(40);
     assert!(world.interfaces[&EniId::new("eni-0")].seen.secondary_addresses.is_empty(), "{}", world.trace);
 }
+
+#[test]
+fn a_subnet_that_could_not_be_used_for_a_moment_is_tried_again() {
+    let mut world = World::new(warm_ip(1), facts(2, 4, 11), "10.0.0.0/27");
+    world.fill("subnet-a", 0);
+    world.add_subnet("subnet-s", "100.64.1.0/24", false, &[ROLE]);
+    world.standing_fault = Some(("CreateNetworkInterface", Fault::Fail(FailureKind::NotFound)));
+    world.pool.handle_restore(Vec::new(), Vec::new(), world.now);
+    world.pass(10);
+    world.standing_fault = None;
+    world.pass(120);
+    assert_eq!(world.pod("a").octets()[0], 100);
+}
