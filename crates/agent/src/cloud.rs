@@ -50,6 +50,8 @@ pub struct Cloud {
 #[derive(Debug, Default)]
 pub struct Seen {
     interfaces: BTreeMap<EniId, SeenInterface>,
+    /// Requests to create an interface whose outcome is not known, by token: a repeated one must be the same to the letter.
+    unsettled: BTreeMap<String, CreateNetworkInterface>,
     subnets: BTreeMap<SubnetId, Cidr>,
 }
 
@@ -148,6 +150,32 @@ impl Cloud {
     }
 
     async fn create(&self, subnet: SubnetId, addresses: Addresses, prefixes: Prefixes, token: String) -> Outcome {
+        let unsettled = self.seen.lock().unwrap_or_else(PoisonError::into_inner).unsettled.remove(&token);
+        let request = match unsettled {
+            Some(request) => request,
+            None => self.new_interface(subnet, addresses, prefixes, token.clone()).await,
+        };
+        let created = self.ec2.create_network_interface(&request).await.map_err(|error| {
+            tracing::error!(%error, "Failed to CreateNetworkInterface for subnet {}", request.subnet);
+            if error.class == ErrorClass::Uncertain {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).unsettled.insert(token, request);
+            }
+            failure(&error)
+        })?;
+        self.note(&created);
+        let id = created.id.clone();
+        observed(created).map(CloudSuccess::Created).ok_or_else(|| {
+            other("CreateNetworkInterface", FailureKind::Other, format!("{id} was created without an IPv4 address"))
+        })
+    }
+
+    async fn new_interface(
+        &self,
+        subnet: SubnetId,
+        addresses: Addresses,
+        prefixes: Prefixes,
+        token: String,
+    ) -> CreateNetworkInterface {
         let groups = self.metadata.groups().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the primary interface's security groups; taking those of the start");
             self.metadata.primary.groups.clone()
@@ -157,23 +185,14 @@ impl Cloud {
             (false, true) => Some(Take::Addresses(addresses)),
             (true, true) => None,
         };
-        let request = CreateNetworkInterface {
+        CreateNetworkInterface {
             description: Some(tags::description(&self.facts.instance)),
             groups,
             take,
             tags: tags::tags(&self.settings, &self.facts.instance, Timestamp::now()),
             client_token: Some(token),
-            ..CreateNetworkInterface::new(subnet.clone())
-        };
-        let created = self.ec2.create_network_interface(&request).await.map_err(|error| {
-            tracing::error!(%error, "Failed to CreateNetworkInterface for subnet {subnet}");
-            failure(&error)
-        })?;
-        self.note(&created);
-        let id = created.id.clone();
-        observed(created).map(CloudSuccess::Created).ok_or_else(|| {
-            other("CreateNetworkInterface", FailureKind::Other, format!("{id} was created without an IPv4 address"))
-        })
+            ..CreateNetworkInterface::new(subnet)
+        }
     }
 
     async fn attach(&self, interface: EniId, device_index: u32) -> Outcome {

@@ -9,7 +9,6 @@ use freeboard_address::{Cidr, MacAddress, PodKey};
 use freeboard_datapath::host::{self, DesiredHost, ObservedHost, PodRoute, PrimaryInterface, SecondaryInterface};
 use freeboard_datapath::netlink::RouteSocket;
 use freeboard_datapath::{DatapathError, names};
-use freeboard_ec2::InterfaceMetadata;
 use freeboard_pool::{AddressState, PoolView};
 use freeboard_settings::Settings;
 use tokio::sync::Mutex;
@@ -62,7 +61,7 @@ pub struct Host {
 struct Shared {
     settings: Arc<Settings>,
     primary_mac: MacAddress,
-    primary_address: Option<Ipv4Addr>,
+    primary_address: Ipv4Addr,
     /// The secondary interfaces that are set up, by address. The lock also keeps changes one after another.
     secondaries: Mutex<BTreeMap<Ipv4Addr, SecondaryInterface>>,
 }
@@ -70,13 +69,8 @@ struct Shared {
 impl Host {
     /// The host of the instance with this primary interface. Nothing is changed yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, primary: &InterfaceMetadata) -> Self {
-        let shared = Shared {
-            settings,
-            primary_mac: primary.mac,
-            primary_address: primary.primary_address(),
-            secondaries: Mutex::default(),
-        };
+    pub fn new(settings: Arc<Settings>, primary_mac: MacAddress, primary_address: Ipv4Addr) -> Self {
+        let shared = Shared { settings, primary_mac, primary_address, secondaries: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -89,7 +83,12 @@ impl Host {
         let secondaries = self.shared.secondaries.lock().await;
         self.apply(&secondaries, Vec::new()).await?;
         drop(secondaries);
-        self.set_up_snat(vpc_cidrs).await
+        self.set_up_snat(vpc_cidrs).await?;
+        // What the incumbent left does no harm that would justify a node without an agent.
+        if let Err(error) = blocking(crate::snat::take_over).await {
+            tracing::error!(%error, "the chains of the Amazon VPC CNI could not be removed");
+        }
+        Ok(())
     }
 
     /// Waits for an attached interface's link and sets it up: address, table, rule, MTU.
@@ -170,7 +169,7 @@ impl Host {
     ) -> Result<(), HostError> {
         let settings = &self.shared.settings;
         let marked = settings.node_port_support || !settings.external_snat;
-        let desired = DesiredHost {
+        let mut desired = DesiredHost {
             primary: PrimaryInterface { mac: self.shared.primary_mac, mtu_bytes: settings.eni_mtu },
             secondaries: secondaries.values().cloned().collect(),
             pods,
@@ -180,7 +179,10 @@ impl Host {
             remove_orphans: false,
         };
         blocking(move || {
-            let plan = host::plan(&desired, &ObservedHost::read(&desired)?);
+            let observed = ObservedHost::read(&desired)?;
+            // A pod whose interface is gone needs no way to it; its allocation is about to be released.
+            desired.pods.retain(|pod| observed.links.iter().any(|link| link.name == pod.host_interface));
+            let plan = host::plan(&desired, &observed);
             for change in &plan.changes {
                 tracing::info!("host: {change}");
             }

@@ -13,6 +13,7 @@ pub mod host_files;
 pub mod http;
 pub mod identity;
 pub mod introspection;
+pub mod leftovers;
 pub mod limits;
 pub mod log_file;
 pub mod logging;

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use freeboard_address::{AttachmentKey, Cidr};
-use freeboard_pool::{
-    AddRequest, Alarm, DelRequest, Holding, PoolView, Refusal, Reply, RequestId, RestoredAllocation, RestoredCooling,
-};
+use freeboard_pool::{AddRequest, Alarm, DelRequest, Holding, PoolView, Refusal, Reply, RequestId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -34,8 +32,6 @@ pub enum Command {
     CanGive(oneshot::Sender<Result<(), Refusal>>),
     /// Everything that can be seen.
     Show(oneshot::Sender<Box<Shown>>),
-    /// The durable state of an earlier run.
-    Restore(Vec<RestoredAllocation>, Vec<RestoredCooling>),
     /// The agent is shutting down.
     Terminate,
     /// Answered when everything that must survive is written.

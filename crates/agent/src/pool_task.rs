@@ -134,7 +134,6 @@ impl<O: Operations> PoolTask<O> {
                 decisions: self.decisions.iter().cloned().collect(),
                 refusals: self.refusals.iter().cloned().collect(),
             }))),
-            Command::Restore(allocations, cooling) => self.pool.handle_restore(allocations, cooling, now),
             Command::Terminate => self.pool.handle_terminating(now),
             Command::Settled(answer) => self.settled.push(answer),
         }

@@ -19,6 +19,7 @@ use crate::host_files;
 use crate::http;
 use crate::identity::Metadata;
 use crate::introspection::{Introspection, MetricsPage};
+use crate::leftovers;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, PoolEnd, PoolHandle};
@@ -58,7 +59,8 @@ impl Start {
         let facts = self.facts(&metadata, limits);
 
         let vpc_cidrs = metadata.primary.vpc_cidrs.clone();
-        let host = Host::new(Arc::clone(&self.settings), &metadata.primary);
+        let address = metadata.primary.primary_address().context("the primary interface has no IPv4 address")?;
+        let host = Host::new(Arc::clone(&self.settings), metadata.primary_mac(), address);
         host.set_up_node(&vpc_cidrs).await.context("failed to set up host network")?;
         self.vpc_cidrs.send_replace(vpc_cidrs.clone());
 
@@ -81,6 +83,7 @@ impl Start {
         let seconds = self.started.elapsed().as_secs_f64();
         self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
         let task = PoolTask::new(pool, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
+        tokio::spawn(leftovers::collect(cloud, now));
         self.start_companions(host, metadata, state.allocations);
         task.run().await;
         anyhow::bail!("the pool's task has ended")

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 
 /// The instance that an interface was made for.
 pub const INSTANCE: &str = "node.k8s.amazonaws.com/instance_id";
+/// When an interface was made.
+const CREATED: &str = "node.k8s.amazonaws.com/createdAt";
 /// Keys that contain this are the system's own and cannot be set by a person.
 const RESERVED: &str = "k8s.amazonaws.com";
 
@@ -23,12 +25,18 @@ pub fn tags(settings: &Settings, instance: &InstanceId, now: Timestamp) -> BTree
     let additional = settings.additional_eni_tags.iter().filter(|(key, _)| !key.contains(RESERVED));
     let mut tags: BTreeMap<String, String> = additional.map(|(key, value)| (key.clone(), value.clone())).collect();
     tags.insert(INSTANCE.to_owned(), instance.to_string());
-    tags.insert("node.k8s.amazonaws.com/createdAt".to_owned(), now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    tags.insert(CREATED.to_owned(), now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     if let Some(cluster) = &settings.cluster_name {
         tags.insert("cluster.k8s.amazonaws.com/name".to_owned(), cluster.clone());
         tags.insert("eks:eni:owner".to_owned(), "amazon-vpc-cni".to_owned());
     }
     tags
+}
+
+/// When an interface with these tags was made, if they tell.
+#[must_use]
+pub fn created(tags: &BTreeMap<String, String>) -> Option<Timestamp> {
+    tags.get(CREATED)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -55,6 +63,7 @@ mod tests {
                 "team=net",
             ]
         );
+        assert_eq!(created(&tags), "2026-01-02T03:04:05Z".parse().ok());
         assert_eq!(description(&InstanceId::new("i-1")), "aws-K8S-i-1");
     }
 }

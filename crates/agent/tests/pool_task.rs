@@ -1,5 +1,5 @@
 //! The pool's task with the real engine and store, and a cloud that always answers.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

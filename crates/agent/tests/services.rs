@@ -1,5 +1,5 @@
 //! The services over a real socket, with a stand-in for the pool: texts, permissions, silent connections, tombstones.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
