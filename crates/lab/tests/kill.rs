@@ -1,5 +1,9 @@
 //! The agent is killed at random in the middle of ADDs and DELs, again and again: what it has promised still holds.
 
+#![allow(clippy::print_stderr, reason = "a test says why it cannot run")]
+
+#[path = "support/steady_ping.rs"]
+mod steady_ping;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
-use freeboard_lab::{INTERNET_HOST, Machine, Pod};
+use freeboard_lab::{INTERNET_HOST, Machine, Pod, ping_all};
+use freeboard_vpc::Describe;
 use libtest_mimic::{Arguments, Failed, Trial};
-use support::{LIMIT, Outcome, Stage, SteadyPing, held, require, start_pod, wait_until};
+use steady_ping::SteadyPing;
+use support::{LIMIT, Outcome, Problem, Stage, held, require, start_pod, wait_until};
 
 /// Two m5.xlarge nodes: 56 pod addresses each.
 const WORLD: &str = r#"
@@ -36,7 +42,6 @@ instances:
     interfaces: [{ id: eni-00000000000000002, subnet: subnet-00000000000000001, address: 10.0.0.11 }]
 "#;
 
-const ROUNDS: u32 = 50;
 /// Half of the 50 calls of a burst are ADDs, half DELs.
 const PODS: usize = 25;
 /// Calls in flight at once; kubelet starts and stops this many pods at a time.
@@ -47,18 +52,31 @@ const LASTING: usize = 5;
 const BURST: Duration = Duration::from_millis(600);
 /// Every lasting pod is asked this often.
 const EVERY: Duration = Duration::from_millis(20);
-/// An address rests as short as can be, so that 56 are enough.
-const SETTINGS: [(&str, &str); 3] =
-    [("IP_COOLDOWN_PERIOD", "0"), ("FREEBOARD_ADD_WAIT_SECONDS", "5"), ("WARM_ENI_TARGET", "4")];
+/// A node that holds all its addresses from the start, so that every call finds one.
+const STEADY: &[(&str, &str)] =
+    &[("IP_COOLDOWN_PERIOD", "0"), ("FREEBOARD_ADD_WAIT_SECONDS", "5"), ("WARM_ENI_TARGET", "4")];
+/// A node that takes and gives back addresses and interfaces with every burst.
+const BREATHING: &[(&str, &str)] = &[
+    ("IP_COOLDOWN_PERIOD", "0"),
+    ("FREEBOARD_ADD_WAIT_SECONDS", "5"),
+    ("WARM_IP_TARGET", "2"),
+    ("FREEBOARD_SHRINK_SECONDS", "1"),
+];
 
 fn main() -> ExitCode {
     if let Err(error) = freeboard_lab::isolate() {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let test = || fifty_kills().map_err(|error| Failed::from(error.to_string()));
-    let trials = vec![Trial::test("fifty_kills_in_the_middle_of_bursts_lose_and_double_no_address_and_no_ping", test)];
+    let trials = vec![
+        trial("fifty_kills_in_the_middle_of_bursts_lose_and_double_no_address_and_no_ping", 50, STEADY),
+        trial("ten_kills_while_the_pool_grows_and_shrinks_lose_and_double_no_address_and_no_ping", 10, BREATHING),
+    ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &str, rounds: u32, settings: &'static [(&str, &str)]) -> Trial {
+    Trial::test(name, move || kills(rounds, settings).map_err(|error| Failed::from(error.to_string())))
 }
 
 /// Random numbers that a failure can be repeated with (SplitMix64).
@@ -74,15 +92,19 @@ impl Random {
     }
 }
 
-fn fifty_kills() -> Outcome {
+fn kills(rounds: u32, settings: &[(&str, &str)]) -> Outcome {
+    let stage = Stage::set(WORLD)?;
+    stage.keep_logs_of(kills_on(&stage, rounds, settings))
+}
+
+fn kills_on(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     let seed = std::env::var("FREEBOARD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
     let mut random = Random(seed);
-    let stage = Stage::set(WORLD)?;
     let machines = stage.lab.machines();
     let [node, other] = machines.as_slice() else { return Err("the world has two machines".into()) };
-    let _other_agent = stage.start_agent(other, &SETTINGS)?;
+    let _other_agent = stage.start_agent(other, settings)?;
     let (_far, far) = start_pod(other, "far")?;
-    let mut agent = stage.start_agent(node, &SETTINGS)?;
+    let mut agent = stage.start_agent(node, settings)?;
     let lasting =
         (0..LASTING).map(|index| start_pod(node, &format!("lasting-{index}"))).collect::<Outcome<Vec<_>>>()?;
     let targets = [far, INTERNET_HOST, node.address];
@@ -93,8 +115,8 @@ fn fifty_kills() -> Outcome {
 
     let mut running: Vec<(Pod, Ipv4Addr)> = Vec::new();
     let mut cut_short = 0;
-    for round in 0..ROUNDS {
-        let at = |error| format!("round {round} of seed {seed}: {error}");
+    for round in 0..rounds {
+        let at = |error: Problem| format!("round {round} of seed {seed}: {error}");
         let (going, names) = (std::mem::take(&mut running), (0..PODS).map(|index| format!("pod-{round}-{index}")));
         let delay = Duration::from_micros(random.below(u64::try_from(BURST.as_micros())?));
         let burst = Burst::new(node, going, names.collect());
@@ -106,7 +128,7 @@ fn fifty_kills() -> Outcome {
             }
             cut_short += u32::from(!burst.is_done());
             agent.kill()?;
-            agent = stage.start_agent(node, &SETTINGS)?;
+            agent = stage.start_agent(node, settings)?;
             workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
         })
         .map_err(at)?;
@@ -115,8 +137,15 @@ fn fifty_kills() -> Outcome {
             running.iter().chain(&lasting).map(|(pod, address)| (*address, pod.key.name.as_str())).collect();
         require(living.len() == PODS + LASTING, "no address on two pods").map_err(at)?;
         settled(node, &living).map_err(at)?;
+        let addresses: Vec<Ipv4Addr> = living.keys().copied().collect();
+        let silent: Vec<_> = ping_all(node.namespace(), &addresses, LIMIT)
+            .map_err(|error| at(error.into()))?
+            .into_iter()
+            .filter(|echo| !echo.answered)
+            .collect();
+        require(silent.is_empty(), format!("every living pod answers; silent: {silent:?}")).map_err(at)?;
     }
-    require(cut_short >= ROUNDS / 2, format!("most kills hit a burst: {cut_short} of {ROUNDS} did"))?;
+    require(cut_short >= rounds / 2, format!("most kills hit a burst: {cut_short} of {rounds} did"))?;
     for ping in pings {
         for steady in ping.stop()? {
             let what =
@@ -124,7 +153,8 @@ fn fifty_kills() -> Outcome {
             require(steady.sent > 0 && steady.lost == 0, what)?;
         }
     }
-    whole_pool(node)
+    whole_pool(stage, node)?;
+    rules(node, &running, &lasting)
 }
 
 /// Once what was under way is settled, the agent holds exactly the living pods' addresses, each for its pod.
@@ -142,14 +172,38 @@ fn settled(node: &Machine, living: &BTreeMap<Ipv4Addr, &str>) -> Outcome {
     })
 }
 
-/// No address fell out of the pool: after all kills it still holds all that four interfaces have.
-fn whole_pool(node: &Machine) -> Outcome {
-    wait_until("the pool holds the 56 addresses of four interfaces", || {
+/// No address fell out of the pool: the agent knows every secondary address that EC2 has assigned to the node's interfaces.
+fn whole_pool(stage: &Stage, node: &Machine) -> Outcome {
+    wait_until("the pool holds what EC2 has assigned to the node", || {
+        let interfaces =
+            stage.lab.server().with_cloud(|cloud, _| cloud.describe_network_interfaces(&Describe::default()));
+        let assigned: BTreeSet<Ipv4Addr> = interfaces
+            .map_err(|error| format!("DescribeNetworkInterfaces: {error}"))?
+            .items
+            .iter()
+            .filter(|interface| {
+                interface.attachment.as_ref().is_some_and(|one| one.instance_id.as_ref() == Some(&node.instance))
+            })
+            .flat_map(|interface| &interface.private_ip_addresses)
+            .filter(|address| !address.primary)
+            .map(|address| address.private_ip_address)
+            .collect();
         let held = held(node)?;
-        let distinct: BTreeSet<_> = held.every_address.iter().collect();
-        let whole = held.total == 56 && distinct.len() == 56;
-        Ok(if whole { Ok(()) } else { Err(format!("{} addresses, {} distinct", held.total, distinct.len())) })
+        let known: BTreeSet<Ipv4Addr> = held.every_address.iter().copied().collect();
+        let whole = known == assigned && held.total == known.len();
+        Ok(if whole { Ok(()) } else { Err(format!("known {known:?}, assigned {assigned:?}")) })
     })
+}
+
+/// The kernel has exactly one rule to each living pod, and none to any other.
+fn rules(node: &Machine, running: &[(Pod, Ipv4Addr)], lasting: &[(Pod, Ipv4Addr)]) -> Outcome {
+    let text = node.output("ip", &["-4", "rule", "list"])?;
+    let mut pointed: Vec<Ipv4Addr> =
+        text.lines().filter_map(|line| line.split_once(" to ")?.1.split(' ').next()?.parse().ok()).collect();
+    let mut living: Vec<Ipv4Addr> = running.iter().chain(lasting).map(|(_, address)| *address).collect();
+    pointed.sort_unstable();
+    living.sort_unstable();
+    require(pointed == living, format!("one rule to each living pod {living:?} and no other: {pointed:?}"))
 }
 
 /// One pod's part in a burst.

@@ -1,5 +1,7 @@
 //! The fabric behaves as a VPC does: what no interface owns is unreachable, nobody spoofs, links come and go with attachments.
 
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;

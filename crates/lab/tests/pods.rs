@@ -1,5 +1,7 @@
 //! Pods on the production agent and plugin: who reaches whom, under which address, and what the runtime can ask for.
 
+#![allow(clippy::print_stderr, reason = "a test says why it cannot run")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -13,7 +15,7 @@ use freeboard_lab::{
     source_seen_by,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
-use support::{BRIEFLY, LIMIT, Outcome, Stage, held, require, start_pod, wait_until};
+use support::{LIMIT, Outcome, Stage, held, require, start_pod, wait_until};
 
 /// Three t3.small nodes: three interfaces with three pod addresses each. Two of a node come from the unroutable secondary range,
 /// the first one from the routable one, so eight pods per node lie in both.
@@ -65,6 +67,8 @@ instances:
 "#;
 
 const SETTINGS: [(&str, &str); 2] = [("WARM_IP_TARGET", "1"), ("FREEBOARD_RANGE_PREFERENCE", "secondary-first")];
+/// How long is waited for what must not happen.
+const BRIEFLY: Duration = Duration::from_millis(400);
 const PODS_PER_NODE: usize = 8;
 
 fn main() -> ExitCode {

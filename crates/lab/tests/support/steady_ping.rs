@@ -1,0 +1,122 @@
+//! Echo requests without end, to see whether a single one is lost.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use freeboard_lab::Namespace;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::support::Outcome;
+
+/// Echo requests from one namespace to some targets, every few milliseconds, until it is stopped.
+pub(crate) struct SteadyPing {
+    stop: Arc<AtomicBool>,
+    worker: JoinHandle<Outcome<Vec<Steady>>>,
+}
+
+/// What became of the echo requests to one target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steady {
+    pub(crate) target: Ipv4Addr,
+    pub(crate) sent: usize,
+    pub(crate) lost: usize,
+}
+
+impl SteadyPing {
+    /// Begins; every target is asked once per `interval`.
+    pub(crate) fn start(namespace: &Namespace, targets: &[Ipv4Addr], interval: Duration) -> Outcome<Self> {
+        let socket = namespace.run(|| -> std::io::Result<UdpSocket> {
+            // The raw socket is used through the type that reads and writes datagrams safely.
+            Ok(UdpSocket::from(std::os::fd::OwnedFd::from(Socket::new(
+                Domain::IPV4,
+                Type::RAW,
+                Some(Protocol::ICMPV4),
+            )?)))
+        })??;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, targets) = (Arc::clone(&stop), targets.to_vec());
+        let worker = std::thread::spawn(move || ping_until(&socket, &targets, interval, &told));
+        Ok(Self { stop, worker })
+    }
+
+    /// Ends, and waits a moment for the last answers.
+    pub(crate) fn stop(self) -> Outcome<Vec<Steady>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.worker.join().map_err(|_| "the pinging thread panicked")?
+    }
+}
+
+/// How long a late answer is waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop: &AtomicBool) -> Outcome<Vec<Steady>> {
+    let identifier = u16::try_from(std::process::id() % 0xffff)?;
+    let mut answered: Vec<Vec<bool>> = targets.iter().map(|_| Vec::new()).collect();
+    let mut next = Instant::now();
+    let mut end = None;
+    loop {
+        let now = Instant::now();
+        if end.is_none() && stop.load(Ordering::Relaxed) {
+            end = Some(now + LAST_ANSWERS);
+        }
+        let done = answered.iter().flatten().all(|answered| *answered);
+        if end.is_some_and(|end| done || now > end) {
+            break;
+        }
+        if end.is_none() && now >= next {
+            next += interval;
+            for (target, answered) in targets.iter().zip(&mut answered) {
+                let sequence = u16::try_from(answered.len() % 0x1_0000)?;
+                // A refusal by the kernel is a loss like any other: the request stays unanswered.
+                let _ = socket.send_to(&echo_request(identifier, sequence), (*target, 0));
+                answered.push(false);
+            }
+        }
+        let wait = next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), interval);
+        socket.set_read_timeout(Some(wait))?;
+        let mut buffer = [0; 256];
+        let Ok((length, SocketAddr::V4(source))) = socket.recv_from(&mut buffer) else { continue };
+        let Some(sequence) = reply_to(&buffer[..length], identifier) else { continue };
+        let Some(index) = targets.iter().position(|target| target == source.ip()) else { continue };
+        mark(&mut answered[index], sequence);
+    }
+    let steady = |(target, answered): (&Ipv4Addr, &Vec<bool>)| Steady {
+        target: *target,
+        sent: answered.len(),
+        lost: answered.iter().filter(|answered| !**answered).count(),
+    };
+    Ok(targets.iter().zip(&answered).map(steady).collect())
+}
+
+/// Notes the answer to the latest request of this sequence number, which wraps after 65,536.
+fn mark(answered: &mut [bool], sequence: u16) {
+    let sequence = usize::from(sequence);
+    let latest = (0..answered.len()).rev().find(|index| index % 0x1_0000 == sequence);
+    if let Some(answered) = latest.and_then(|index| answered.get_mut(index)) {
+        *answered = true;
+    }
+}
+
+fn echo_request(identifier: u16, sequence: u16) -> [u8; 8] {
+    let mut packet = [8, 0, 0, 0, 0, 0, 0, 0];
+    packet[4..6].copy_from_slice(&identifier.to_be_bytes());
+    packet[6..8].copy_from_slice(&sequence.to_be_bytes());
+    let mut sum: u32 = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap_or(u16::MAX);
+    packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// The sequence number of a reply to one of ours.
+fn reply_to(packet: &[u8], identifier: u16) -> Option<u16> {
+    let header = usize::from(packet.first()? & 0x0f) * 4;
+    let message = packet.get(header..).filter(|message| message.len() >= 8)?;
+    let ours = message[0] == 0 && message[4..6] == identifier.to_be_bytes();
+    ours.then(|| u16::from_be_bytes([message[6], message[7]]))
+}
