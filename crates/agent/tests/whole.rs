@@ -1,7 +1,7 @@
 //! The built program as a whole: on the simulated VPC, in namespaces of its own, with real links, rules and files.
 //!
 //! Each test runs itself again as process 1 of new namespaces, so that nothing it makes outlives it.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, clippy::print_stderr, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -384,6 +384,7 @@ fn a_full_disk_refuses_and_undoes_and_heals() {
         assert_eq!(given(&agent.add("c1").await), first, "what was promised stays");
         assert!(agent.del("c1").await.is_err(), "a release that is not durable is not acknowledged");
 
+        drop(ballast);
         std::fs::remove_file(state.join("ballast")).unwrap();
         // The runtime asks again, as it does after any refusal.
         let started = Instant::now();
