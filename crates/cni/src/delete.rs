@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use freeboard_datapath::PodRemains;
 use freeboard_datapath::names::host_interface;
+use freeboard_datapath::{NetworkNamespace, PodRemains};
 use freeboard_rpc::cni::{DelNetworkReply, IpAllocationMetadata};
 
 use crate::add::{DEADLINE, DEL_NETWORK, deletion};
@@ -23,13 +23,13 @@ pub(crate) fn run(call: &mut Call) -> Result<(), Failure> {
     if previous.vlan != 0 {
         // The pod has its own security groups; its address is not the agent's, and its rules name its VLAN.
         call.log.warn("the pod was set up with a branch interface: only its route and rules are removed");
-        return tear_down(call, &previous.remains());
+        return tear_down(call, &sandbox, &previous.remains());
     }
     let agent = call.agent()?;
     match agent.call::<DelNetworkReply>(DEL_NETWORK, &deletion(&sandbox, "PodDeleted"), DEADLINE) {
         Ok(reply) if reply.success => {
             let remains = released(&reply.ip_allocation_metadata, &sandbox, call.configuration.veth_prefix()?);
-            tear_down(call, &remains)
+            tear_down(call, &sandbox, &remains)
         }
         Ok(_) => {
             let message = "del cmd: the agent could not release the pod's address";
@@ -54,8 +54,11 @@ pub(crate) fn released(allocations: &[IpAllocationMetadata], sandbox: &Sandbox, 
     PodRemains { host_interface: has_pod.then(|| host_interface(prefix, &sandbox.pod)), addresses }
 }
 
-fn tear_down(call: &mut Call, remains: &PodRemains) -> Result<(), Failure> {
-    remains.tear_down().map_err(|error| {
+/// The veth pair is left to a sandbox that still exists: the runtime deletes it next.
+fn tear_down(call: &mut Call, sandbox: &Sandbox, remains: &PodRemains) -> Result<(), Failure> {
+    let exists = sandbox.namespace.as_ref().is_some_and(|path| NetworkNamespace::open(path).is_ok());
+    let outcome = if exists { remains.disconnect() } else { remains.tear_down() };
+    outcome.map_err(|error| {
         call.log.error(&format!("Failed on TeardownPodNetwork: {error}"));
         Failure::datapath("del cmd: failed on tear down pod network", &error)
     })
@@ -67,7 +70,7 @@ fn without_agent(call: &mut Call, sandbox: &Sandbox, previous: &Previous, error:
     let remains = if previous.addresses.is_empty() { from_sandbox(call, sandbox)? } else { Some(previous.remains()) };
     match remains {
         Some(remains) => {
-            tear_down(call, &remains)?;
+            tear_down(call, sandbox, &remains)?;
             call.log.info("Handled pod teardown using prevResult");
         }
         None => call

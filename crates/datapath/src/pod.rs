@@ -59,13 +59,7 @@ impl PodNetwork {
         let namespace = NetworkNamespace::open(&self.namespace)?;
         let mut pod = RouteSocket::open_in(&namespace)?;
         let mut host = RouteSocket::open()?;
-        if pod.link(&self.pod_interface)?.is_some() {
-            return Err(DatapathError::BadValue {
-                what: "pod interface name",
-                value: self.pod_interface.clone(),
-                expected: "a name that the sandbox does not have yet",
-            });
-        }
+        self.check_name_is_free(&mut pod, &mut host)?;
         let made = self.make(&mut host, &mut pod, &namespace);
         if made.is_err() {
             // The first failure is the one to report; what cannot be removed now is removed before the address is given again.
@@ -104,6 +98,19 @@ impl PodNetwork {
         pod.execute(&self.pod_requests(peer))?;
         host.execute(&self.host_requests(link.index))?;
         Ok(())
+    }
+
+    /// The sandbox may have such an interface only from an earlier attachment of ours; that one goes with its host end.
+    fn check_name_is_free(&self, pod: &mut RouteSocket, host: &mut RouteSocket) -> Result<(), DatapathError> {
+        let Some(inner) = pod.link(&self.pod_interface)? else { return Ok(()) };
+        if host.link(&self.host_interface)?.is_some_and(|outer| is_pair(&inner, &outer)) {
+            return Ok(());
+        }
+        Err(DatapathError::BadValue {
+            what: "pod interface name",
+            value: self.pod_interface.clone(),
+            expected: "a name that the sandbox does not have yet",
+        })
     }
 
     /// Clears the way and makes the pair, in one batch: the usual pod finds nothing to clear.
@@ -249,7 +256,7 @@ impl PodRemains {
         let (Some(inner), Some(outer)) = (pod.link(pod_interface)?, RouteSocket::open()?.link(host_interface)?) else {
             return Ok(None);
         };
-        if inner.peer_index != Some(outer.index) || outer.peer_index != Some(inner.index) {
+        if !is_pair(&inner, &outer) {
             return Ok(None);
         }
         let addresses = pod.addresses(Some(inner.index))?.into_iter().map(|found| found.address).collect();
@@ -265,6 +272,17 @@ impl PodRemains {
         let mut host = RouteSocket::open()?;
         let ours = self.still_ours(&mut host)?;
         remove(&mut host, &ours)
+    }
+
+    /// Removes rules and routes as [`Self::tear_down`] does, and leaves the veth pair to the sandbox, with which it goes: the
+    /// kernel takes some 20 ms to delete one, and the runtime deletes the sandbox anyway.
+    ///
+    /// # Errors
+    /// Every step that failed; the others were done.
+    pub fn disconnect(&self) -> Result<(), DatapathError> {
+        let mut host = RouteSocket::open()?;
+        let ours = self.still_ours(&mut host)?;
+        remove(&mut host, &Self { host_interface: None, ..ours })
     }
 
     fn still_ours(&self, host: &mut RouteSocket) -> Result<Self, DatapathError> {
@@ -286,6 +304,10 @@ impl PodRemains {
         }
         Ok(ours)
     }
+}
+
+fn is_pair(inner: &Link, outer: &Link) -> bool {
+    inner.peer_index == Some(outer.index) && outer.peer_index == Some(inner.index)
 }
 
 /// The link to which the /32 route of this address leads; none when there is no such route.

@@ -10,7 +10,7 @@ use freeboard_rpc::node::{Attachment, CheckReply, GarbageCollectReply, StatusRep
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, allocation, full_subnet, given, released};
-use crate::runtime::{Invocation, host};
+use crate::runtime::{Invocation, host, ways};
 use crate::sandbox::{Pinned, Test};
 
 /// The host interface of `default/web`.
@@ -77,7 +77,7 @@ impl World {
 
 fn add_gives_the_incumbents_result_and_del_undoes_it() {
     let world = World::new();
-    let before = host();
+    let before = ways();
     let result = world.add();
     let expected = json!({
         "cniVersion": "1.1.0",
@@ -95,8 +95,12 @@ fn add_gives_the_incumbents_result_and_del_undoes_it() {
     assert_eq!((request.network_name.as_str(), request.container_id.as_str()), ("aws-cni", "c0ffee"));
     let outcome = world.call("DEL").with("prevResult", result).run();
     assert!(outcome.success && outcome.output.is_empty(), "{}", outcome.output);
-    assert_eq!(host(), before);
+    assert_eq!(ways(), before);
     assert!(world.notes().is_empty());
+    // The pair stays until the sandbox goes, and does not hinder another ADD.
+    let again = world.add();
+    assert!(world.call("DEL").with("prevResult", again).run().success);
+    assert_eq!(ways(), before);
     let log = world.call("ADD").log();
     let last = log.last().unwrap();
     assert_eq!((&last["level"], &last["msg"], &last["command"]), (&json!("info"), &json!("done"), &json!("DEL")));
@@ -152,11 +156,11 @@ fn add_without_an_agent_fails() {
 
 fn del_without_an_agent_cleans_the_host() {
     let world = World::new();
-    let before = host();
+    let before = ways();
     let result = world.add();
     let outcome = world.orphaned("DEL").with("prevResult", result).run();
     assert!(outcome.success, "{}", outcome.output);
-    assert_eq!(host(), before);
+    assert_eq!(ways(), before);
     let notes = world.notes();
     assert_eq!(notes.len(), 1);
     let mut note = notes[0].clone();
@@ -174,10 +178,10 @@ fn del_without_an_agent_cleans_the_host() {
 
 fn del_without_agent_and_result_reads_the_sandbox() {
     let world = World::new();
-    let before = host();
+    let before = ways();
     world.add();
     assert!(world.orphaned("DEL").run().success);
-    assert_eq!(host(), before);
+    assert_eq!(ways(), before);
     // Again, and with the sandbox gone: nothing is left to do, the note is still written.
     assert!(world.orphaned("DEL").set("CNI_NETNS", "").run().success);
     assert_eq!(world.notes().len(), 1);

@@ -99,7 +99,13 @@ impl Invocation {
 
 /// Links, main routes and rules of this namespace: enough to see that something changed.
 pub(crate) fn host() -> (Vec<String>, Vec<Route>, Vec<Rule>) {
+    let links = RouteSocket::open().unwrap().links().unwrap().into_iter().map(|link| link.name).collect();
+    let (routes, rules) = ways();
+    (links, routes, rules)
+}
+
+/// Main routes and rules of this namespace: what a pod whose sandbox still exists must not leave.
+pub(crate) fn ways() -> (Vec<Route>, Vec<Rule>) {
     let mut socket = RouteSocket::open().unwrap();
-    let links = socket.links().unwrap().into_iter().map(|link| link.name).collect();
-    (links, socket.routes(254).unwrap(), socket.rules().unwrap())
+    (socket.routes(254).unwrap(), socket.rules().unwrap())
 }

@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_sandbox_that_is_gone_is_refused_before_anything_changes", a_sandbox_that_is_gone_is_refused),
         ("tearing_down_twice_is_no_error", tearing_down_twice_is_no_error),
         ("what_another_pod_has_by_now_is_left_alone", what_another_pod_has_by_now_is_left_alone),
+        ("a_disconnected_sandbox_is_connected_again", a_disconnected_sandbox_is_connected_again),
         ("the_sandbox_says_what_is_its_own", the_sandbox_says_what_is_its_own),
         ("a_check_names_every_difference", a_check_names_every_difference),
     ]
@@ -190,4 +191,16 @@ fn the_sandbox_says_what_is_its_own() {
     assert_eq!(found, Some(network.remains()));
     assert_eq!(PodRemains::from_sandbox(&old.path(), "eth0", &network.host_interface).unwrap(), None);
     assert_eq!(PodRemains::from_sandbox(&new.path(), "lo", &network.host_interface).unwrap(), None);
+}
+
+fn a_disconnected_sandbox_is_connected_again() {
+    let sandbox = Pinned::new();
+    let (_, routes, rules) = everything();
+    let network = pod(&sandbox, "web", ADDRESS, 2);
+    network.set_up().unwrap();
+    network.remains().disconnect().unwrap();
+    assert_eq!((everything().1, everything().2), (routes, rules));
+    let again = PodNetwork { address: Ipv4Addr::new(10, 0, 208, 10), ..network };
+    again.set_up().unwrap();
+    again.check().unwrap();
 }
