@@ -80,7 +80,7 @@ pub(crate) fn verify(request: &SignedRequest<'_>, keys: &[AccessKey], now: Times
     if same(&expected, &given.signature) {
         return Ok(());
     }
-    Err(ApiError::new(
+    Err(unauthorized(
         "SignatureDoesNotMatch",
         format!(
             "The request signature we calculated for access key {} does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
@@ -92,7 +92,12 @@ pub(crate) fn verify(request: &SignedRequest<'_>, keys: &[AccessKey], now: Times
 fn refused(access_key_id: &str, why: &str) -> ApiError {
     let message =
         format!("AWS was not able to validate the provided access credentials: access key {access_key_id}, {why}");
-    ApiError::new("AuthFailure", message)
+    unauthorized("AuthFailure", message)
+}
+
+/// A refusal with the status that the service uses for all that is wrong with a signature.
+fn unauthorized(code: &str, message: impl Into<String>) -> ApiError {
+    ApiError { http_status: 401, ..ApiError::new(code, message) }
 }
 
 fn incomplete(what: &str) -> ApiError {
@@ -109,7 +114,7 @@ impl Signature {
         if parameters.contains_key("X-Amz-Signature") {
             return Self::of_parameters(&parameters);
         }
-        Err(ApiError::new("MissingAuthenticationToken", "Request is missing Authentication Token"))
+        Err(unauthorized("MissingAuthenticationToken", "Request is missing Authentication Token"))
     }
 
     fn of_header(request: &SignedRequest<'_>, header_text: &str) -> Result<Self, ApiError> {

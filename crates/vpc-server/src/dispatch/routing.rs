@@ -19,6 +19,8 @@ pub(super) const ACTIONS: &[Action] = &[
         Ok(show(request, Cloud::describe_route_tables, "routeTableSet"))
     }),
     Action::new("CreateRouteTable", |query| {
+        // SDKs send one on their own; a repeated request makes a second table here.
+        query.ignore("ClientToken");
         let vpc_id = VpcId::new(query.required("VpcId")?);
         let request = CreateRouteTable { vpc_id, tag_specifications: tag_specifications(query)? };
         Ok(change(request, Cloud::create_route_table, |table, xml| xml.value("routeTable", table)))
