@@ -3,7 +3,7 @@
 //!
 //! It translates and transports; it decides nothing. One [`Ec2Client`] method is one EC2 action (all pages of it, where the
 //! action is paged). What may be repeated safely is repeated here; what may not is reported as [`ErrorClass::Uncertain`], so
-//! that the caller looks before it acts again. `docs` of [`ErrorClass`] name the source of each row of the error table.
+//! that the caller looks before it acts again. [`classify`] is the one table that says what EC2's errors mean.
 
 mod action;
 mod budget;
