@@ -3,6 +3,16 @@
 //! [`Server`] puts the pure [`Cloud`](freeboard_vpc::Cloud) into real time: it keeps the cloud's timers, hands its effects
 //! to a [`Hypervisor`], and serves listeners that the caller has opened, in whatever network namespace that was.
 //! [`run`] serves a world file alone on the loopback.
+//!
+//! The control endpoint speaks JSON:
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /state` | shows region, speed, VPCs, subnets with their free addresses, interfaces, instances, and what does not add up (`audit`) |
+//! | `GET /calls`, `DELETE /calls` | shows, or sets back, how often each action was called and how the calls ended |
+//! | `POST /faults` | makes things go wrong: a [`Fault`](freeboard_vpc::Fault) or a list of them, all or none |
+//! | `DELETE /faults` | ends all faults of the API and of the metadata service |
+//! | `PUT /speed` | `{"speed": 4}` makes what starts from now on four times faster than the world says |
 
 mod calls;
 mod control;

@@ -1,5 +1,7 @@
 //! The cloud's own clients drive the server: boto3, the aws CLI, and botocore's model as the judge of every answer.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

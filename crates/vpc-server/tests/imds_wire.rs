@@ -1,5 +1,7 @@
 //! The metadata service over HTTP: tokens, statuses, every key that agents read, listings, links that come and go.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
+
 mod common;
 
 use std::error::Error;

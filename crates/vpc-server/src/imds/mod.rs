@@ -122,3 +122,52 @@ fn error(status: StatusCode) -> Answer {
     );
     typed(status, "text/html", page)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use freeboard_vpc::Cloud;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{NoHypervisor, parse_world};
+
+    const WORLD: &str = "
+region: us-west-2
+availability_zones: [{ name: us-west-2a, id: usw2-az1 }]
+timing: { metadata_lag_seconds: 0 }
+vpcs:
+  - id: vpc-00000001
+    cidr: 10.0.0.0/16
+    subnets: [{ id: subnet-00000001, cidr: 10.0.0.0/24, zone: us-west-2a }]
+instances:
+  - id: i-00000001
+    type: t3.medium
+    metadata_options: { hop_limit: 3 }
+    interfaces: [{ subnet: subnet-00000001 }]
+";
+
+    /// A connected stream's server end.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn only_the_answer_with_a_token_has_the_hop_limit() {
+        let cloud = Cloud::from_world(&parse_world("world", WORLD).unwrap(), Timestamp::now()).unwrap();
+        let server = Server::start(cloud, Arc::new(NoHypervisor), None).unwrap();
+        server.effects_applied().await;
+        let (_client, stream) = connection().await;
+        let handler = ImdsHandler::new(server.clone(), InstanceId::new("i-00000001"), &stream).unwrap();
+        let put = Request::put(TOKEN_PATH).header(TTL, "60").body(Bytes::new()).unwrap();
+        assert_eq!(handler.reply(&put).status(), StatusCode::OK);
+        assert_eq!(stream.ttl().unwrap(), 3);
+        let get = Request::get("/latest/meta-data/").body(Bytes::new()).unwrap();
+        assert_eq!(handler.reply(&get).status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(stream.ttl().unwrap(), ORDINARY_TTL);
+        server.shutdown().await;
+    }
+}

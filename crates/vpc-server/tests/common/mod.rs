@@ -1,6 +1,6 @@
 //! What the wire tests share: a server for a world, and a plain HTTP client that shows the answer as it is.
 
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part, and a failed step is a failed test")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
