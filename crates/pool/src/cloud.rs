@@ -65,6 +65,7 @@ impl Pool {
                     interface.missing_since = None;
                     interface.known = self.step;
                 }
+                self.settle_claims();
             }
             CloudSuccess::AssignedAddresses(id, addresses) => {
                 let blocks = addresses.into_iter().map(Cidr::host).collect();

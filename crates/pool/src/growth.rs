@@ -267,9 +267,6 @@ impl Pool {
                 }
             }
             let (Some(subnet), None) = (subnet, &route.obstacle) else { continue };
-            if singles && self.subnets.prefix_allowance(&subnet, now) > 0 {
-                continue;
-            }
             if matches!(route.way, Way::Create(_)) && self.is_covered(&subnet) {
                 continue;
             }
@@ -281,12 +278,12 @@ impl Pool {
                 }
                 Way::Create(_) | Way::Attach(_) | Way::Prepare(_) => self.slots_per_interface(),
             };
-            let by_subnet = if in_prefixes {
-                // An interface's primary address may take the last one of a /28 that counts as free.
-                self.subnets.prefix_allowance(&subnet, now).min((most - is_new) / Prefixes::SIZE)
-            } else {
-                most - is_new
-            };
+            // An interface's primary address may take the last one of a /28 that counts as free.
+            let prefixes = self.subnets.prefix_allowance(&subnet, now).min((most - is_new) / Prefixes::SIZE);
+            if singles && prefixes > 0 {
+                continue;
+            }
+            let by_subnet = if in_prefixes { prefixes } else { most - is_new };
             let count = need.min(room).min(by_subnet);
             if count > 0 {
                 self.take(&route.way, count, in_prefixes, &shortage.why, now);

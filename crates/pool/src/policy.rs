@@ -194,3 +194,84 @@ pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures:
         AllocationMode::Prefixes => others.free_prefixes >= targets.warm_prefix.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(warm_eni: u32, warm_ip: u32, warm_prefix: u32) -> Targets {
+        let warm_ip = (warm_ip > 0).then_some(Addresses(warm_ip));
+        Targets { warm_eni, warm_ip, minimum_ip: None, warm_prefix: Prefixes(warm_prefix), max_eni: None }
+    }
+
+    fn figures(slots: u32, total: u32, assigned: u32, max_pods: u32) -> Figures {
+        Figures { total, assigned, slots, max_pods, ..Figures::default() }
+    }
+
+    /// The table `nodeIPPoolTooLow` of aws-vpc-cni §11.2.
+    #[test]
+    fn single_addresses_are_too_few_when_the_amazon_vpc_cni_says_so() {
+        for (slots, warm_eni, warm_ip, total, assigned, max_pods, low) in [
+            (14, 1, 0, 0, 0, 500, true),
+            (14, 0, 0, 0, 0, 500, true),
+            (14, 0, 3, 0, 0, 500, true),
+            (3, 1, 1, 3, 0, 500, false),
+            (3, 1, 0, 3, 1, 500, true),
+            (3, 0, 0, 3, 1, 500, false),
+            (3, 1, 0, 3, 3, 500, true),
+            (3, 0, 0, 3, 3, 500, true),
+            (3, 0, 5, 3, 3, 3, false),
+        ] {
+            let figures = figures(slots, total, assigned, max_pods);
+            let mode = AllocationMode::SecondaryAddresses;
+            let found = shortage(mode, &targets(warm_eni, warm_ip, 0), &figures, false);
+            assert_eq!(found.is_some(), low, "E={warm_eni} W={warm_ip} {figures:?}");
+        }
+    }
+
+    /// The table `nodePrefixPoolTooLow`: one /28, or none.
+    #[test]
+    fn prefixes_are_too_few_when_the_amazon_vpc_cni_says_so() {
+        for (prefixes, assigned, warm_prefix, max_pods, low) in [
+            (0, 0, 1, 500, true),
+            (0, 0, 0, 500, true),
+            (1, 0, 1, 500, false),
+            (1, 1, 1, 500, true),
+            (1, 1, 0, 500, false),
+            (1, 3, 1, 500, true),
+            (1, 3, 0, 500, false),
+            (1, 3, 1, 4, false),
+        ] {
+            let free_prefixes = if assigned == 0 { prefixes } else { 0 };
+            let figures =
+                Figures { total_prefixes: prefixes, free_prefixes, ..figures(14, prefixes * 16, assigned, max_pods) };
+            let found = shortage(AllocationMode::Prefixes, &targets(1, 0, warm_prefix), &figures, false);
+            assert_eq!(found.is_some(), low, "P={warm_prefix} {figures:?}");
+        }
+    }
+
+    /// `GetWarmIPTargetState` with WARM_IP_TARGET=5.
+    #[test]
+    fn a_warm_ip_target_tells_how_many_are_short_or_over() {
+        let targets = targets(1, 5, 0);
+        let short = |mode, figures: &Figures| shortage(mode, &targets, figures, false);
+        let singles = AllocationMode::SecondaryAddresses;
+        assert_eq!(short(singles, &figures(14, 0, 0, 500)).unwrap().addresses, Addresses(5));
+        assert_eq!(short(singles, &figures(14, 2, 0, 500)).unwrap().addresses, Addresses(3));
+        assert_eq!(short(singles, &figures(14, 5, 0, 500)), None);
+        assert_eq!(excess(singles, &targets, &figures(14, 5, 0, 500)).addresses, Addresses(0));
+        let prefixes =
+            |count| Figures { total_prefixes: count, free_prefixes: count, ..figures(14, count * 16, 0, 500) };
+        assert_eq!(short(AllocationMode::Prefixes, &prefixes(0)).unwrap().prefixes, Prefixes(1));
+        assert_eq!(excess(AllocationMode::Prefixes, &targets, &prefixes(2)).prefixes, Prefixes(1));
+        assert_eq!(excess(AllocationMode::Prefixes, &targets, &prefixes(1)).prefixes, Prefixes(0));
+    }
+
+    /// Ours differs on purpose: demand counts whatever the targets say, also beyond max pods, and nothing else goes beyond it.
+    #[test]
+    fn demand_is_met_beyond_max_pods_and_warmth_is_not() {
+        let waiting = Figures { demand: 2, ..figures(14, 3, 3, 3) };
+        let found = shortage(AllocationMode::SecondaryAddresses, &targets(1, 0, 0), &waiting, false).unwrap();
+        assert_eq!(found.addresses, Addresses(2));
+    }
+}

@@ -318,30 +318,30 @@ impl Store {
         Some(why)
     }
 
-    /// Gives quarantined claims their address back where an interface carries it again and nobody holds it. Returns the keys.
+    /// Gives quarantined claims their address back where an interface in service carries it again and nobody holds it; of several
+    /// claims on one address the newest gets it. On an interface that is not in service yet the address is kept for its claim.
+    /// Returns the keys that hold their address again.
     pub(crate) fn settle_claims(&mut self) -> Vec<AttachmentKey> {
-        let back: Vec<_> = self
+        let mut claims: Vec<_> = self
             .claims
-            .iter()
-            .filter(|(_, claim)| matches!(self.cell(claim.address), Some(Cell::Free { .. } | Cell::Cooling { .. })))
-            .map(|(key, _)| key.clone())
+            .values()
+            .map(|claim| (claim.assignment.since, claim.assignment.key.clone(), claim.address))
             .collect();
+        claims.sort_by(|a, b| b.cmp(a));
         let mut settled = Vec::new();
-        for key in back {
-            // The first of several claims on one address takes it; the newest is the one most likely alive.
-            let Some(address) = self.claims.get(&key).map(|claim| claim.address) else { continue };
-            if !matches!(self.cell(address), Some(Cell::Free { .. } | Cell::Cooling { .. })) {
-                continue;
-            }
-            let newest = self
-                .claims
-                .iter()
-                .filter(|(_, claim)| claim.address == address)
-                .max_by_key(|(_, claim)| claim.assignment.since)
-                .map(|(key, _)| key.clone());
-            if let Some(claim) = newest.and_then(|newest| self.claims.remove(&newest)) {
-                settled.push(claim.assignment.key.clone());
-                self.assign(address, claim.assignment);
+        for (_, key, address) in claims {
+            let in_service = self.locate(address).is_some_and(|(interface, _)| interface.phase == Phase::Ready);
+            match self.cell(address) {
+                None | Some(Cell::Assigned(_)) => {}
+                Some(Cell::Free { .. } | Cell::Cooling { .. } | Cell::Quarantined) if in_service => {
+                    if let Some(claim) = self.claims.remove(&key) {
+                        settled.push(key);
+                        self.assign(address, claim.assignment);
+                    }
+                }
+                Some(Cell::Free { .. } | Cell::Cooling { .. } | Cell::Quarantined) => {
+                    self.rest(address, Cell::Quarantined)
+                }
             }
         }
         settled
