@@ -73,7 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn trial(name: &str, rounds: u32, settings: &'static [(&str, &str)]) -> Trial {
-    Trial::test(name, move || kills(rounds, settings).map_err(|error| Failed::from(error.to_string())))
+    Trial::test(name, move || {
+        Stage::play(WORLD, |stage| kills(stage, rounds, settings)).map_err(|error| Failed::from(error.to_string()))
+    })
 }
 
 /// Random numbers that a failure can be repeated with (SplitMix64).
@@ -89,12 +91,7 @@ impl Random {
     }
 }
 
-fn kills(rounds: u32, settings: &[(&str, &str)]) -> Outcome {
-    let stage = Stage::set(WORLD)?;
-    stage.keep_logs_of(kills_on(&stage, rounds, settings))
-}
-
-fn kills_on(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
+fn kills(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     let seed = std::env::var("FREEBOARD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
     let mut random = Random(seed);
     let machines = stage.lab.machines();

@@ -77,31 +77,33 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let trials = vec![
-        Trial::test("every_pod_reaches_every_pod_every_node_and_the_internet", trial(reachability)),
-        Trial::test("with_external_snat_the_internet_sees_the_pods_own_address", trial(external_snat)),
-        Trial::test("status_fails_while_no_agent_can_give_an_address", trial(status)),
-        Trial::test("gc_releases_what_the_runtime_no_longer_knows_and_check_finds_the_rest", trial(collection)),
-        Trial::test("a_pod_deleted_while_the_agent_is_down_is_released_when_it_is_back", trial(tombstone)),
-        Trial::test("a_full_subnet_is_refused_with_cause_figures_and_remedy", trial(refusal)),
+        Trial::test("every_pod_reaches_every_pod_every_node_and_the_internet", trial(TWO_RANGES, reachability)),
+        Trial::test("with_external_snat_the_internet_sees_the_pods_own_address", trial(TWO_RANGES, external_snat)),
+        Trial::test("status_fails_while_no_agent_can_give_an_address", trial(TWO_RANGES, status)),
+        Trial::test(
+            "gc_releases_what_the_runtime_no_longer_knows_and_check_finds_the_rest",
+            trial(TWO_RANGES, collection),
+        ),
+        Trial::test("a_pod_deleted_while_the_agent_is_down_is_released_when_it_is_back", trial(TWO_RANGES, tombstone)),
+        Trial::test("a_full_subnet_is_refused_with_cause_figures_and_remedy", trial(TINY, refusal)),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn trial(test: fn() -> Outcome) -> impl FnOnce() -> Result<(), Failed> {
-    move || test().map_err(|error| Failed::from(error.to_string()))
+fn trial(world: &'static str, test: fn(&Stage) -> Outcome) -> impl FnOnce() -> Result<(), Failed> {
+    move || Stage::play(world, test).map_err(|error| Failed::from(error.to_string()))
 }
 
 /// A lab whose nodes all have agents and pods.
-struct Cluster {
-    stage: Stage,
+struct Cluster<'a> {
+    stage: &'a Stage,
     machines: Vec<Machine>,
     _agents: Vec<Program>,
     pods: Vec<(Pod, Ipv4Addr)>,
 }
 
-impl Cluster {
-    fn start(settings: &[(&str, &str)]) -> Outcome<Self> {
-        let stage = Stage::set(TWO_RANGES)?;
+impl<'a> Cluster<'a> {
+    fn start(stage: &'a Stage, settings: &[(&str, &str)]) -> Outcome<Self> {
         let machines = stage.lab.machines();
         let agents =
             machines.iter().map(|machine| stage.start_agent(machine, settings)).collect::<Outcome<Vec<_>>>()?;
@@ -124,8 +126,8 @@ fn is_routable(address: Ipv4Addr) -> bool {
     address.octets()[0] == 10
 }
 
-fn reachability() -> Outcome {
-    let cluster = Cluster::start(&SETTINGS)?;
+fn reachability(stage: &Stage) -> Outcome {
+    let cluster = Cluster::start(stage, &SETTINGS)?;
     let addresses: Vec<Ipv4Addr> = cluster.pods.iter().map(|(_, address)| *address).collect();
     require(addresses.iter().collect::<BTreeSet<_>>().len() == addresses.len(), "no address on two pods")?;
     for node in 0..cluster.machines.len() {
@@ -153,7 +155,7 @@ fn reachability() -> Outcome {
 }
 
 /// The internet host sees each pod's connection come from the expected address.
-fn sources(cluster: &Cluster, expected: impl Fn(&Cluster, usize) -> Ipv4Addr) -> Outcome {
+fn sources(cluster: &Cluster<'_>, expected: impl Fn(&Cluster<'_>, usize) -> Ipv4Addr) -> Outcome {
     let mirror = Mirror::start(&cluster.stage.lab.internet(), internet_mirror())?;
     for (index, (pod, address)) in cluster.pods.iter().enumerate() {
         let seen = source_seen_by(pod.namespace(), mirror.address(), Duration::from_secs(5))?;
@@ -164,7 +166,7 @@ fn sources(cluster: &Cluster, expected: impl Fn(&Cluster, usize) -> Ipv4Addr) ->
 }
 
 /// Nobody on the internet opens a connection to a pod; the peered network knows the routable range only.
-fn outside(cluster: &Cluster) -> Outcome {
+fn outside(cluster: &Cluster<'_>) -> Outcome {
     let lab = &cluster.stage.lab;
     for (pod, address) in &cluster.pods {
         let service = SocketAddr::from((*address, 8080));
@@ -186,14 +188,13 @@ fn outside(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn external_snat() -> Outcome {
+fn external_snat(stage: &Stage) -> Outcome {
     let settings = [SETTINGS.as_slice(), &[("AWS_VPC_K8S_CNI_EXTERNALSNAT", "true")]].concat();
-    let cluster = Cluster::start(&settings)?;
+    let cluster = Cluster::start(stage, &settings)?;
     sources(&cluster, |cluster, index| cluster.pods[index].1)
 }
 
-fn status() -> Outcome {
-    let stage = Stage::set(TWO_RANGES)?;
+fn status(stage: &Stage) -> Outcome {
     let machine = &stage.lab.machines()[0];
     let mut agent = stage.start_agent(machine, &[("FREEBOARD_CNI_VERSION", "1.1.0")])?;
     machine.cni_status()?;
@@ -206,8 +207,7 @@ fn status() -> Outcome {
     wait_until("STATUS succeeds again", || Ok(machine.cni_status().map_err(|error| error.to_string())))
 }
 
-fn collection() -> Outcome {
-    let stage = Stage::set(TWO_RANGES)?;
+fn collection(stage: &Stage) -> Outcome {
     let machine = &stage.lab.machines()[0];
     let _agent = stage.start_agent(machine, &[("FREEBOARD_CNI_VERSION", "1.1.0")])?;
     let (kept, kept_address) = start_pod(machine, "kept")?;
@@ -224,8 +224,7 @@ fn collection() -> Outcome {
     require(!ping(machine.namespace(), forgotten_address, BRIEFLY)?, "the host has no way to the released pod")
 }
 
-fn tombstone() -> Outcome {
-    let stage = Stage::set(TWO_RANGES)?;
+fn tombstone(stage: &Stage) -> Outcome {
     let machine = &stage.lab.machines()[0];
     let mut agent = stage.start_agent(machine, &SETTINGS)?;
     let (mut gone, gone_address) = start_pod(machine, "gone")?;
@@ -243,8 +242,7 @@ fn tombstone() -> Outcome {
     require(ping(stays.namespace(), INTERNET_HOST, LIMIT)?, "and reaches the internet")
 }
 
-fn refusal() -> Outcome {
-    let stage = Stage::set(TINY)?;
+fn refusal(stage: &Stage) -> Outcome {
     let machine = &stage.lab.machines()[0];
     let settings = [("WARM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "1"), ("FREEBOARD_ADD_WAIT_SECONDS", "2")];
     let _agent = stage.start_agent(machine, &settings)?;

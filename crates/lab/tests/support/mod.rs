@@ -52,8 +52,23 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Brings up the machines of a world (YAML), without agents.
-    pub(crate) fn set(world: &str) -> Outcome<Self> {
+    /// Runs a test on the machines of a world (YAML), on which no agent runs yet. Of a failed test the nodes' logs are kept in
+    /// the directory that `FREEBOARD_TEST_LOGS` names, if it does.
+    pub(crate) fn play(world: &str, test: impl FnOnce(&Self) -> Outcome) -> Outcome {
+        let stage = Self::set(world)?;
+        let outcome = test(&stage);
+        if outcome.is_err()
+            && let Ok(directory) = std::env::var("FREEBOARD_TEST_LOGS")
+        {
+            for machine in stage.lab.machines() {
+                let target = format!("{directory}/{}-{}", std::process::id(), machine.name);
+                machine.output("cp", &["-r", "/var/log/aws-routed-eni", &target])?;
+            }
+        }
+        outcome
+    }
+
+    fn set(world: &str) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let world = freeboard_vpc_server::parse_world("the test's world", world)?;
         let options = LabOptions {
@@ -63,19 +78,6 @@ impl Stage {
         };
         let lab = runtime.block_on(Lab::start(world, options))?;
         Ok(Self { lab, _runtime: runtime })
-    }
-
-    /// Passes an outcome on; of a failed test the nodes' logs are kept where `FREEBOARD_TEST_LOGS` says, if it does.
-    pub(crate) fn keep_logs_of<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
-        if outcome.is_err()
-            && let Ok(directory) = std::env::var("FREEBOARD_TEST_LOGS")
-        {
-            for machine in self.lab.machines() {
-                let target = format!("{directory}/{}-{}", std::process::id(), machine.name);
-                machine.output("cp", &["-r", "/var/log/aws-routed-eni", &target])?;
-            }
-        }
-        outcome
     }
 
     /// Starts the agent of a machine and waits until its node can give addresses.
