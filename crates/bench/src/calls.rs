@@ -156,9 +156,9 @@ fn processor_time_of_children() -> Result<Duration> {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn kernel_floor(node: &Machine, count: u8) -> Result<Vec<Duration>> {
-    let mut sample = Vec::with_capacity(count.into());
-    for number in 1..=count {
+pub fn kernel_floor(node: &Machine, count: usize) -> Result<Vec<Duration>> {
+    let mut sample = Vec::with_capacity(count);
+    for number in (1..=u8::MAX).take(count) {
         let sandbox = sandbox(node)?;
         let pod = PodNetwork {
             host_interface: names::host_interface("eni", &PodKey::new("bench", &sandbox.attachment.pod_name)),

@@ -35,7 +35,6 @@ const WARM: &[(&str, &str)] = &[("WARM_IP_TARGET", "45"), ("IP_COOLDOWN_PERIOD",
 pub async fn run(place: &Place) -> Result<Run> {
     let parts = Parts::find()?;
     let mut run = Run { computer: computer()?, ..Run::default() };
-    measure_floor(place, &mut run)?;
     let mut healthy = [Vec::new(), Vec::new()];
     for (case, suffix, settings) in [
         (GrowthCase::Default, "default", &[][..]),
@@ -124,14 +123,23 @@ fn computer() -> Result<Computer> {
     })
 }
 
-fn measure_floor(place: &Place, run: &mut Run) -> Result<()> {
-    tell("the floor: kernel work alone, and starting a program");
-    let node = place.node(node_prefix(Peer::Ptp))?;
-    run.floor = Some(Floor {
-        kernel_add: summary(calls::kernel_floor(&node, 100)?)?,
-        process_start: summary(calls::process_start(200)?)?,
-    });
-    Ok(())
+/// What the least work takes, round by round.
+#[derive(Debug, Default)]
+struct FloorSample {
+    kernel_add: Vec<Duration>,
+    process_start: Vec<Duration>,
+}
+
+impl FloorSample {
+    fn round(&mut self, node: &Node) -> Result<()> {
+        self.kernel_add.extend(calls::kernel_floor(node, SERIAL_PODS)?);
+        self.process_start.extend(calls::process_start(SERIAL_PODS)?);
+        Ok(())
+    }
+
+    fn figures(self) -> Result<Floor> {
+        Ok(Floor { kernel_add: summary(self.kernel_add)?, process_start: summary(self.process_start)? })
+    }
 }
 
 fn summary(sample: Vec<Duration>) -> Result<Summary> {
@@ -199,14 +207,17 @@ async fn measure_calls(place: &Place, parts: &Parts, run: &mut Run, healthy: &mu
         PeerSample::new(Peer::IncumbentList, incumbent_node, Some(incumbent_agent)),
         PeerSample::new(Peer::Ptp, &reference, None),
     ];
+    let mut floor = FloorSample::default();
     for round in 1..=ROUNDS {
         tell(&format!("warm, round {round} of {ROUNDS}"));
+        tokio::task::block_in_place(|| floor.round(&reference))?;
         for peer in &mut peers {
             let list = parts.list(peer.peer);
             tokio::task::block_in_place(|| peer.round(&list))
                 .with_context(|| format!("{} failed", peer.peer.label()))?;
         }
     }
+    run.floor = Some(floor.figures()?);
     for peer in peers {
         run.calls.insert(peer.peer, peer.figures()?);
     }
