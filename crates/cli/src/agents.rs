@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// How long an agent may take until its node can give addresses.
 const READY: Duration = Duration::from_secs(60);
+/// Where the agent tells about itself.
+const INTROSPECTION_PORT: u16 = 61679;
 /// What tells that a node can give addresses.
 const CONFLIST: &str = "/etc/cni/net.d/10-aws.conflist";
 
@@ -30,9 +32,8 @@ impl Node {
 
     /// What `curl -s http://localhost:61679<path>` says on the node.
     pub(crate) fn introspect(&self, path: &str) -> Result<Value> {
-        let url = format!("http://localhost:61679{path}");
-        let body = self.machine.output("curl", &["-s", "--max-time", "5", &url])?;
-        serde_json::from_str(&body).with_context(|| format!("{url} on {} answered {body:?}", self.machine.name))
+        let body = self.machine.get(INTROSPECTION_PORT, path)?;
+        serde_json::from_str(&body).with_context(|| format!("{path} on {} answered {body:?}", self.machine.name))
     }
 
     /// Addresses of each interface that pods hold, by interface id.

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 
-use freeboard_address::{Cidr, EniId, MacAddress};
+use freeboard_address::{Cidr, EniId, MacAddress, VpcId};
 
 use crate::error::LabError;
 use crate::namespace::Namespace;
@@ -29,7 +29,7 @@ pub(crate) struct Fabric {
     router: Namespace,
     netlink: Netlink,
     links: BTreeMap<EniId, FabricLink>,
-    blocks: Vec<Cidr>,
+    blocks: BTreeMap<VpcId, Vec<Cidr>>,
     internet: Namespace,
     peer: Namespace,
 }
@@ -83,7 +83,7 @@ impl Fabric {
         router
             .run(|| crate::firewall::refuse_new_connections_from("internet"))?
             .map_err(failed("refuse connections from the internet"))?;
-        Ok(Self { router, netlink, links: BTreeMap::new(), blocks: Vec::new(), internet, peer })
+        Ok(Self { router, netlink, links: BTreeMap::new(), blocks: BTreeMap::new(), internet, peer })
     }
 
     /// The host on the internet.
@@ -101,21 +101,26 @@ impl Fabric {
     /// The address of the host in the peered network.
     pub(crate) const PEERED_HOST: Ipv4Addr = PEER.1;
 
-    /// Follows the VPC's blocks, the primary one first: what no interface owns in them is dropped; the peered network has a
-    /// route to the primary one and to no other.
-    pub(crate) fn set_blocks(&mut self, blocks: &[Cidr]) -> Result<(), LabError> {
-        let gone: Vec<Cidr> = self.blocks.iter().filter(|old| !blocks.contains(old)).copied().collect();
-        for block in gone {
+    /// Follows a VPC's blocks, the primary one first: what no interface owns in them is dropped; the peered network has a route
+    /// to the primary one and to no other.
+    pub(crate) fn set_blocks(&mut self, vpc: &VpcId, blocks: &[Cidr]) -> Result<(), LabError> {
+        // The peered VPC of a world is the peered host's own network.
+        if blocks.iter().any(|block| block.contains(Self::PEERED_HOST)) {
+            return Ok(());
+        }
+        let before = self.blocks.insert(vpc.clone(), blocks.to_vec()).unwrap_or_default();
+        for block in before.into_iter().filter(|old| !blocks.contains(old)) {
             self.route("forget a VPC block", |netlink| netlink.delete_route(block, NextHop::Blackhole))?;
         }
         for block in blocks.iter().copied() {
             self.route("add a VPC block", |netlink| netlink.replace_route(block, NextHop::Blackhole))?;
         }
-        if let Some(primary) = blocks.first().copied() {
-            in_host(&self.peer, |netlink, index| netlink.replace_route(primary, NextHop::Gateway(index, PEER.0)))?;
+        match blocks.first().copied() {
+            Some(primary) => {
+                in_host(&self.peer, |netlink, index| netlink.replace_route(primary, NextHop::Gateway(index, PEER.0)))
+            }
+            None => Ok(()),
         }
-        self.blocks = blocks.to_vec();
-        Ok(())
     }
 
     /// Plugs an interface into a node: the link appears there under `plug.name`, down and without an address.

@@ -5,6 +5,7 @@
 mod error;
 mod fabric;
 mod firewall;
+mod http;
 mod isolation;
 mod lab;
 mod machine;

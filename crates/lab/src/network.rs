@@ -47,7 +47,7 @@ impl Network {
     /// When the kernel refuses a step.
     pub fn apply(&mut self, effect: &CloudEffect) -> Result<Applied, LabError> {
         match effect {
-            CloudEffect::VpcCidrsChanged { cidrs, .. } => self.fabric.set_blocks(cidrs).map(|()| Applied::Done),
+            CloudEffect::VpcCidrsChanged { vpc, cidrs } => self.fabric.set_blocks(vpc, cidrs).map(|()| Applied::Done),
             CloudEffect::InstanceLaunched(instance) => self.boot(instance),
             CloudEffect::InterfaceAttaching(link) => self.plug(link).map(|()| Applied::LinkReady),
             CloudEffect::InterfaceDetached { eni, .. } => self.fabric.unplug(eni).map(|()| Applied::LinkGone),

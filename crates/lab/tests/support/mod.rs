@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -119,23 +118,6 @@ pub(crate) fn start_pod(machine: &Machine, name: &str) -> Outcome<(Pod, Ipv4Addr
     Ok((pod, address))
 }
 
-/// The body of a GET on a machine's loopback.
-pub(crate) fn get(machine: &Machine, port: u16, path: &str) -> Outcome<String> {
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-    let answer = machine.namespace().run(|| -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LIMIT)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    })??;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.lines().next().is_some_and(|line| line.contains(" 200")) => Ok(body.to_owned()),
-        _ => Err(format!("GET {path} on {} answered {answer:?}", machine.name).into()),
-    }
-}
-
 /// What an agent says of its addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -149,7 +131,7 @@ pub(crate) struct Held {
 
 /// Reads `/v1/enis` of a machine's agent.
 pub(crate) fn held(machine: &Machine) -> Outcome<Held> {
-    let body: Value = serde_json::from_str(&get(machine, 61679, "/v1/enis")?)?;
+    let body: Value = serde_json::from_str(&machine.get(61679, "/v1/enis")?)?;
     let mut held = Held::default();
     let interfaces = body["0"]["ENIs"].as_object().ok_or_else(|| format!("/v1/enis has no interfaces: {body}"))?;
     for block in interfaces.values().filter_map(|interface| interface["AvailableIPv4Cidrs"].as_object()).flatten() {
