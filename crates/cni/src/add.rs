@@ -29,6 +29,7 @@ pub(crate) fn run(call: &mut Call, output: impl io::Write) -> Result<(), Failure
     call.describe(&sandbox);
     let prefix = call.configuration.veth_prefix()?.to_owned();
     let mtu_bytes = call.configuration.mtu_bytes()?;
+    call.configuration.refuse_port_mappings()?;
     // Looked at before the agent is asked, so that a sandbox that is gone costs no address.
     let namespace = sandbox.namespace.clone().unwrap_or_default();
     NetworkNamespace::open(&namespace).map_err(|e| {
@@ -77,6 +78,10 @@ fn ask(call: &mut Call, sandbox: &Sandbox) -> Result<IpAllocationMetadata, Failu
         let failure =
             Failure::new(Code::Other, message, "set ENABLE_POD_ENI=false, or use the Amazon VPC CNI on this node");
         return Err(give_back(call, sandbox, failure));
+    }
+    if !reply.network_policy_mode.is_empty() {
+        call.log
+            .warn("the agent asks for network policies, which Freeboard's plugin does not hand to the policy agent");
     }
     reply.ip_allocation_metadata.into_iter().next().ok_or_else(|| {
         let message = "add cmd: the agent reported success without an address";

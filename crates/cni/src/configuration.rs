@@ -38,19 +38,7 @@ pub(crate) struct Configuration {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RuntimeConfiguration {
-    pub(crate) port_mappings: Vec<PortMapping>,
-}
-
-/// A port of the node that leads to one of the pod.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PortMapping {
-    pub(crate) host_port: u16,
-    pub(crate) container_port: u16,
-    #[serde(default)]
-    pub(crate) protocol: String,
-    #[serde(default, rename = "hostIP")]
-    pub(crate) host_ip: String,
+    pub(crate) port_mappings: Vec<Value>,
 }
 
 /// The result of an earlier ADD, as the runtime kept it.
@@ -126,6 +114,18 @@ impl Configuration {
         };
         let parsed: Option<u32> = text.parse().ok().filter(|mtu| (576..=9001).contains(mtu));
         parsed.ok_or_else(|| invalid("mtu", &text, "bytes from 576 to 9001"))
+    }
+
+    /// Refuses host ports: a pod whose ports silently lead nowhere is worse than one that does not start.
+    pub(crate) fn refuse_port_mappings(&self) -> Result<(), Failure> {
+        match self.runtime_config.port_mappings.first() {
+            None => Ok(()),
+            Some(first) => Err(Failure::new(
+                Code::UnsupportedField,
+                format!("runtimeConfig.portMappings is not supported by this plugin: the first one is {first}"),
+                "leave the capability portMappings to the portmap plugin, next in the list in 10-aws.conflist",
+            )),
+        }
     }
 
     /// The network's name, a part of the key under which the agent keeps the address.
