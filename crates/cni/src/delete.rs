@@ -25,10 +25,17 @@ pub(crate) fn run(call: &mut Call) -> Result<(), Failure> {
         call.log.warn("the pod was set up with a branch interface: only its route and rules are removed");
         return tear_down(call, &sandbox, &previous.remains());
     }
+    // Without a cool-down the agent may give the address to the next pod before this process goes on, so the rules that are
+    // known go first; what fails here is tried again below.
+    let cleaned = if previous.remains().disconnect().is_ok() { previous.addresses.clone() } else { Vec::new() };
     let agent = call.agent()?;
     match agent.call::<DelNetworkReply>(DEL_NETWORK, &deletion(&sandbox, "PodDeleted"), DEADLINE) {
         Ok(reply) if reply.success => {
-            let remains = released(&reply.ip_allocation_metadata, &sandbox, call.configuration.veth_prefix()?);
+            let mut remains = released(&reply.ip_allocation_metadata, &sandbox, call.configuration.veth_prefix()?);
+            remains.addresses.retain(|address| !cleaned.contains(address));
+            if remains.addresses.is_empty() && !cleaned.is_empty() {
+                return Ok(());
+            }
             tear_down(call, &sandbox, &remains)
         }
         Ok(_) => {
