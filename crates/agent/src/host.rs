@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use freeboard_address::{Cidr, MacAddress, PodKey};
+use freeboard_address::{Cidr, MacAddress};
 use freeboard_datapath::host::{self, DesiredHost, ObservedHost, PodRoute, PrimaryInterface, SecondaryInterface};
 use freeboard_datapath::netlink::RouteSocket;
 use freeboard_datapath::{DatapathError, names};
@@ -205,15 +205,11 @@ fn pod_routes(view: &PoolView, prefix: &str) -> Vec<PodRoute> {
             Some(PodRoute {
                 address: address.address,
                 table: names::interface_table(0, interface.device_index),
-                host_interface: host_interface(prefix, pod),
+                host_interface: names::host_interface(prefix, pod),
             })
         }));
     }
     pods
-}
-
-fn host_interface(prefix: &str, pod: &PodKey) -> String {
-    names::host_interface(prefix, pod)
 }
 
 async fn wait_for_link(mac: MacAddress) -> Result<(), HostError> {

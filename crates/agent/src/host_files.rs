@@ -42,7 +42,7 @@ pub fn render(settings: &Settings) -> String {
         (settings.socket.display().to_string(), settings.tombstone_directory.display().to_string());
     if let Value::Object(fields) = &mut plugin {
         if socket != freeboard_rpc::DEFAULT_SOCKET {
-            fields.insert("socket".to_owned(), socket.into());
+            fields.insert("agentSocket".to_owned(), socket.into());
         }
         if tombstones != "/var/run/aws-node/tombstones" {
             fields.insert("tombstoneDir".to_owned(), tombstones.into());
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(list["plugins"][0]["type"], "aws-cni");
         assert_eq!(list["plugins"][0]["mtu"], "1500");
         assert_eq!(list["plugins"][0]["vethPrefix"], "eni");
-        assert_eq!(list["plugins"][0]["socket"], "/run/x.sock");
+        assert_eq!(list["plugins"][0]["agentSocket"], "/run/x.sock");
         assert_eq!(list["plugins"][0]["tombstoneDir"], Value::Null);
         assert_eq!(std::fs::read_dir(directory.path().join("net.d")).unwrap().count(), 1);
         withdraw_conflist(&settings).unwrap();

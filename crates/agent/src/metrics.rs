@@ -23,6 +23,7 @@ pub struct Metrics {
     registry: Registry,
     latency: ApiLatency,
     pool: PoolGauges,
+    process: ProcessGauges,
     /// ADDs that came.
     pub adds: IntCounter,
     /// DELs that came, by reason.
@@ -53,6 +54,10 @@ pub struct Metrics {
     pub alarms: IntCounter,
     /// How long the start took, by success.
     pub startup_seconds: HistogramVec,
+    /// How long the node's own set-up took, by success.
+    pub initialization_seconds: HistogramVec,
+    /// Times that SNAT and connection marks were to follow the VPC's blocks, by result.
+    pub connmark_reconciles: IntCounterVec,
     /// Deletions that the plugin left word of while the agent was down.
     pub tombstones: IntCounter,
     /// Allocations released because nothing on the host speaks for them.
@@ -76,6 +81,24 @@ struct PoolGauges {
     ready: IntGauge,
     subnet_free: IntGaugeVec,
     operations: IntGauge,
+}
+
+/// What every Prometheus client tells about its process.
+#[derive(Debug)]
+struct ProcessGauges {
+    resident: IntGauge,
+    descriptors: IntGauge,
+}
+
+impl ProcessGauges {
+    fn set(&self) {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<i64>().ok());
+        self.resident.set(kibibytes.unwrap_or(0) * 1024);
+        let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        self.descriptors.set(i64::try_from(descriptors).unwrap_or(i64::MAX));
+    }
 }
 
 /// Makes metrics and registers them; a name that is wrong or given twice is found by the first test that makes them.
@@ -163,6 +186,10 @@ impl Metrics {
         backend.with_label_values(&["nftables"]).set(1);
         let metrics = Self {
             pool: make.pool()?,
+            process: ProcessGauges {
+                resident: make.gauge("process_resident_memory_bytes", "Resident memory")?,
+                descriptors: make.gauge("process_open_fds", "Open file descriptors")?,
+            },
             adds: make.counter("awscni_add_ip_req_count", "ADDs that came")?,
             dels: make.counters("awscni_del_ip_req_count", &["reason"], "DELs that came, by reason")?,
             no_address: make.counter("awscni_no_available_ip_addresses", "ADDs that got no address")?,
@@ -179,6 +206,16 @@ impl Metrics {
             errors: make.counters("awscni_ipamd_error_count", &["fn"], "Internal errors, by place")?,
             in_progress: make.gauges("awscni_ipamd_action_inprogress", &["fn"], "What is being done now")?,
             alarms: make.counter("freeboard_alarms", "Impossible states that were met and contained")?,
+            initialization_seconds: make.histograms(
+                "awscni_ipamd_node_initialization_duration_seconds",
+                &["success"],
+                "How long the node's own set-up took",
+            )?,
+            connmark_reconciles: make.counters(
+                "awscni_connmark_reconcile_total",
+                &["result"],
+                "Times that SNAT and connection marks were to follow the VPC's blocks",
+            )?,
             startup_seconds: make.histograms(
                 "awscni_ipamd_startup_duration_seconds",
                 &["success", "with_api_server", "failure_reason"],
@@ -190,9 +227,12 @@ impl Metrics {
                 "freeboard_stale_allocations",
                 "Allocations released because nothing on the host speaks for them",
             )?,
-            registry: make.registry,
+            registry: make.registry.clone(),
             latency,
         };
+        // The pool never takes an address from a living pod; dashboards of the incumbent look for these all the same.
+        make.counter("awscni_force_removed_enis", "Interfaces dropped while in use: always 0")?;
+        make.counter("awscni_force_removed_ips", "Addresses dropped while in use: always 0")?;
         // A counter that exists only after the first refusal cannot be alerted on.
         for cause in Cause::ALL {
             metrics.refusals.with_label_values(&[cause.as_str()]).reset();
@@ -224,6 +264,7 @@ impl Metrics {
         if let Some(view) = view {
             self.pool.set(view);
         }
+        self.process.set();
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

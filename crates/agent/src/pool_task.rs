@@ -192,6 +192,10 @@ impl<O: Operations> PoolTask<O> {
 
     fn start(&self, id: OperationId, operation: CloudOperation) {
         let (operations, outcome) = (Arc::clone(&self.operations), self.outcome.clone());
+        let Labels { action, failure } = labels(&operation);
+        let in_progress = self.metrics.in_progress.with_label_values(&[action]);
+        let failures = self.metrics.errors.with_label_values(&[failure]);
+        in_progress.inc();
         tokio::spawn(async move {
             let done = tokio::spawn(async move { operations.execute(operation).await }).await;
             let done = done.unwrap_or_else(|error| {
@@ -200,6 +204,10 @@ impl<O: Operations> PoolTask<O> {
                 let action = "agent".to_owned();
                 Err(CloudFailure { kind: FailureKind::Uncertain, action, detail, at: Timestamp::now() })
             });
+            in_progress.dec();
+            if done.is_err() {
+                failures.inc();
+            }
             let _ = outcome.send((id, done));
         });
     }
@@ -260,6 +268,30 @@ impl<O: Operations> PoolTask<O> {
             changed
         });
     }
+}
+
+/// The incumbent's words for an operation: what is in progress, and what has failed.
+struct Labels {
+    action: &'static str,
+    failure: &'static str,
+}
+
+fn labels(operation: &CloudOperation) -> Labels {
+    let (action, failure) = match operation {
+        CloudOperation::DescribeSubnets | CloudOperation::DescribeInterfaces => {
+            ("nodeIPPoolReconcile", "reconcileFailedGetENIs")
+        }
+        CloudOperation::CreateInterface { .. } | CloudOperation::AttachInterface { .. } => {
+            ("increaseDatastorePool", "increaseIPPoolAllocENI")
+        }
+        CloudOperation::PrepareInterface { .. } => ("increaseDatastorePool", "increaseIPPoolsetupENIFailed"),
+        CloudOperation::AssignAddresses { .. } | CloudOperation::AssignPrefixes { .. } => {
+            ("increaseDatastorePool", "increaseIPPoolAllocIPAddressesFailed")
+        }
+        CloudOperation::Unassign { .. } => ("decreaseDatastorePool", "decreaseIPPool"),
+        CloudOperation::ReleaseInterface { .. } => ("decreaseDatastorePool", "decreaseIPPoolFreeENIFailed"),
+    };
+    Labels { action, failure }
 }
 
 /// The end of the write that is under way; never, when there is none.

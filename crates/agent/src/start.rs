@@ -82,6 +82,7 @@ impl Start {
         initializing.set(0);
         let seconds = self.started.elapsed().as_secs_f64();
         self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
+        self.metrics.initialization_seconds.with_label_values(&["true"]).observe(seconds);
         let task = PoolTask::new(pool, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
         tokio::spawn(leftovers::collect(cloud, now));
         self.start_companions(host, metadata, state.allocations);
@@ -182,6 +183,7 @@ impl Start {
             host: host.clone(),
             known: vpc_cidrs,
             pool: pool.status(),
+            metrics: Arc::clone(&metrics),
             period: Duration::from_secs(u64::from(settings.vpc_cidr_seconds)),
         };
         tokio::spawn(follower.run());

@@ -1,5 +1,6 @@
 //! Follows the VPC's CIDR blocks: SNAT must know a secondary block as soon as pods can have addresses of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use freeboard_address::Cidr;
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::host::Host;
 use crate::identity::Metadata;
+use crate::metrics::Metrics;
 use crate::pool_handle::Status;
 
 /// While a subnet lies outside every known block, the metadata service is about to tell a new one.
@@ -23,6 +25,8 @@ pub struct Follower {
     pub known: watch::Sender<Vec<Cidr>>,
     /// What the pool sees of the subnets.
     pub pool: watch::Receiver<Status>,
+    /// Where the outcome is counted.
+    pub metrics: Arc<Metrics>,
     /// The ordinary period.
     pub period: Duration,
 }
@@ -62,7 +66,10 @@ impl Follower {
             return;
         }
         let shown: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-        match self.host.set_up_snat(&blocks).await {
+        let outcome = self.host.set_up_snat(&blocks).await;
+        let result = if outcome.is_ok() { "success" } else { "error" };
+        self.metrics.connmark_reconciles.with_label_values(&[result]).inc();
+        match outcome {
             Ok(()) => {
                 tracing::info!(blocks = shown.join(","), "the VPC's CIDR blocks have changed; SNAT follows them");
                 self.known.send_replace(blocks);

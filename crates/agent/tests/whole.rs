@@ -12,8 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use freeboard_address::{InstanceId, MacAddress};
+use freeboard_address::{InstanceId, MacAddress, VpcId};
 use freeboard_datapath::netlink::{InterfaceAddress, Outcome, Request, RouteSocket, Veth, VethEnd};
+use freeboard_ec2::{AssociateVpcCidrBlock, CreateSubnet, Ec2Client, Ec2Config};
 use freeboard_rpc::cni::cni_backend_client::CniBackendClient;
 use freeboard_rpc::cni::{AddNetworkReply, AddNetworkRequest, DelNetworkReply, DelNetworkRequest};
 use freeboard_vpc::{Cloud, CloudEffect, InterfaceLink};
@@ -439,6 +440,30 @@ fn a_checkpoint_of_another_version_is_set_aside_and_named() {
         given(&agent.add("c1").await);
         let log = agent.log();
         assert!(log.contains(r#"the checkpoint is of version \"vpc-cni-ipam/2\"; expected vpc-cni-ipam/1"#), "{log}");
+    });
+}
+
+#[test]
+fn snat_follows_a_new_block_of_the_vpc_as_soon_as_a_subnet_of_it_shows() {
+    isolated("snat_follows_a_new_block_of_the_vpc_as_soon_as_a_subnet_of_it_shows", async |node| {
+        // The ordinary period is far away: only the subnet can bring it on.
+        let patient = [("FREEBOARD_VPC_CIDR_SECONDS", "3600"), ("FREEBOARD_SUBNETS_CALM_SECONDS", "1")];
+        let agent = node.agent(&patient).ready().await;
+        let ec2 = Ec2Client::new(Ec2Config::for_endpoint("us-west-2", &node.endpoint, "test", "test")).unwrap();
+        let vpc = VpcId::new("vpc-0b0b0b0b0b0b0b0b0");
+        let block = "100.64.0.0/20".parse().unwrap();
+        ec2.associate_vpc_cidr_block(&AssociateVpcCidrBlock { vpc: vpc.clone(), cidr: block }).await.unwrap();
+        let cidr = "100.64.1.0/24".parse().unwrap();
+        let subnet = CreateSubnet { vpc, cidr, zone: "us-west-2a".to_owned(), tags: Default::default() };
+        let started = Instant::now();
+        while let Err(error) = ec2.create_subnet(&subnet).await {
+            // The block is still being associated.
+            assert!(started.elapsed() < LIMIT, "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        wait_until("SNAT knows the block", || agent.log().contains(r#""blocks":"10.0.0.0/16,100.64.0.0/20""#)).await;
+        let reply = agent.add("c1").await;
+        assert_eq!(reply.vpc_v4_cidrs, ["10.0.0.0/16", "100.64.0.0/20"]);
     });
 }
 
