@@ -22,6 +22,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Build everything in release and tell the story of IP exhaustion, in about a minute
+    #[command(disable_help_flag = true)]
     Demo {
         /// Passed on to `freeboard demo eks` (try --help)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -40,6 +41,7 @@ enum Task {
         names: Vec<String>,
     },
     /// Build everything in release and open the lab, to look around in
+    #[command(disable_help_flag = true)]
     Lab {
         /// Passed on to `freeboard lab` (try --help)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -55,6 +57,7 @@ enum Task {
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// The life of a pod's address on one node: ADD, DEL, bursts, start, memory, size
+    #[command(disable_help_flag = true)]
     Cni {
         /// Passed on to `freeboard-bench cni` (try --help)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
