@@ -38,19 +38,19 @@ pub(crate) async fn read(ec2: &Ec2Client, vpc: &VpcId) -> Result<Vec<RangeUsage>
 
 /// Prints the tree.
 pub(crate) fn show(tree: &[RangeUsage]) -> String {
-    let mut text = format!("  {:<40} {:<15} {:>9}\n", "RANGE", "CIDR", "IP USAGE");
+    let mut text = format!("  {:<36} {:<15} {:>9}\n", "RANGE", "CIDR", "IP USAGE");
     for range in tree {
-        let title = title(range.name.as_deref(), range.vpc.as_str(), 40);
+        let title = title(range.name.as_deref(), range.vpc.as_str(), 36);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {title:<40} {:<15} {:>9}", range.cidr, range.assigned_to_subnets);
+        let _ = writeln!(text, "  {title:<36} {:<15} {:>9}", range.cidr, range.assigned_to_subnets);
         let last = range.subnets.len();
         for (index, subnet) in range.subnets.iter().enumerate() {
             let branch = if index + 1 == last { "└─" } else { "├─" };
-            let title = self::title(subnet.name.as_deref(), subnet.id.as_str(), 37);
+            let title = self::title(subnet.name.as_deref(), subnet.id.as_str(), 33);
             let full = if subnet.usage.is_full() { " ✗ full" } else { "" };
             let _ = writeln!(
                 text,
-                "  {branch} {title:<37} {:<15} {:>9} {}{full}",
+                "  {branch} {title:<33} {:<15} {:>9} {}{full}",
                 subnet.cidr,
                 subnet.usage,
                 bar(subnet.usage)
