@@ -38,6 +38,30 @@ grep -q 'PrivateIpAddressLimitExceeded' error.txt || fail "$(cat error.txt)"
 aws ec2 describe-subnets --subnet-ids subnet-00000000 2>error.txt && fail "there is no such subnet"
 grep -q "InvalidSubnetID.NotFound.*'subnet-00000000' does not exist" error.txt || fail "$(cat error.txt)"
 
+# Prefixes: a /26 has two whole /28 blocks, because the first and the last one hold reserved addresses.
+blocks=$(aws ec2 create-subnet --vpc-id "$vpc" --availability-zone us-west-2a --cidr-block 100.64.2.0/26 --query Subnet.SubnetId --output text)
+free() { aws ec2 describe-subnets --subnet-ids "$blocks" --query 'Subnets[0].AvailableIpAddressCount' --output text; }
+prefixed=$(aws ec2 create-network-interface --subnet-id "$blocks" --private-ip-address 100.64.2.10 \
+    --query NetworkInterface.NetworkInterfaceId --output text)
+taken=$(aws ec2 assign-private-ip-addresses --network-interface-id "$prefixed" --ipv4-prefix-count 2 \
+    --query 'sort(AssignedIpv4Prefixes[].Ipv4Prefix)' --output text)
+[ "$taken" = "$(printf '100.64.2.16/28\t100.64.2.32/28')" ] || fail "two prefixes were expected, not $taken"
+[ "$(free)" = 26 ] || fail "26 addresses should be left, not $(free)"
+aws ec2 assign-private-ip-addresses --network-interface-id "$prefixed" --ipv4-prefix-count 1 2>error.txt \
+    && fail "no aligned /28 is left"
+grep -q 'InsufficientCidrBlocks' error.txt || fail "$(cat error.txt)"
+# Exhaustion: another interface takes all the single addresses that are left, and then there is none.
+filler=$(aws ec2 create-network-interface --subnet-id "$blocks" --secondary-private-ip-address-count 25 \
+    --query NetworkInterface.NetworkInterfaceId --output text)
+[ "$(free)" = 0 ] || fail "the subnet should be full, not have $(free) left"
+aws ec2 create-network-interface --subnet-id "$blocks" 2>error.txt && fail "the subnet is full"
+grep -q 'InsufficientFreeAddressesInSubnet' error.txt || fail "$(cat error.txt)"
+aws ec2 unassign-private-ip-addresses --network-interface-id "$prefixed" --ipv4-prefixes 100.64.2.16/28
+[ "$(free)" = 16 ] || fail "a returned prefix should leave 16 addresses, not $(free)"
+for each in "$prefixed" "$filler"; do aws ec2 delete-network-interface --network-interface-id "$each"; done
+[ "$(free)" = 59 ] || fail "the subnet should be empty again, not have $(free) left"
+aws ec2 delete-subnet --subnet-id "$blocks"
+
 aws ec2 detach-network-interface --attachment-id "$attachment"
 wait_for available aws ec2 describe-network-interfaces --network-interface-ids "$interface" --query 'NetworkInterfaces[0].Status' --output text
 aws ec2 delete-network-interface --network-interface-id "$interface"

@@ -34,7 +34,7 @@ pub struct Introspection {
 impl Handler for Introspection {
     async fn get(&self, path: &str) -> Answer {
         match path {
-            "/v1/enis" => self.shown(|shown| serde_json::to_string(&enis(&shown.view))).await,
+            "/v1/enis" => self.interfaces().await,
             "/v1/freeboard/pool" => self.shown(|shown| serde_json::to_string(&pool(shown))).await,
             "/v1/freeboard/settings" => Answer::json(json!(self.settings.values()).to_string()),
             "/v1/networkutils-env-settings" => Answer::json(network_settings(&self.settings).to_string()),
@@ -49,6 +49,17 @@ impl Handler for Introspection {
 }
 
 impl Introspection {
+    /// The interfaces with their addresses, once the pool knows them: until then an empty list would read as "no pod has one".
+    async fn interfaces(&self) -> Answer {
+        if !self.pool.status().borrow().ready {
+            return Answer::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the agent does not know this node's interfaces yet; ask again, or see /v1/freeboard/pool",
+            );
+        }
+        self.shown(|shown| serde_json::to_string(&enis(&shown.view))).await
+    }
+
     async fn shown(&self, body: impl FnOnce(&Shown) -> serde_json::Result<String>) -> Answer {
         match self.pool.ask(Command::Show).await {
             Ok(shown) => body(&shown).map_or_else(
