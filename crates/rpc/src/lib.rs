@@ -11,7 +11,7 @@
 )]
 
 mod wire {
-    tonic::include_proto!("wire");
+    include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }
 
 /// Freeboard's service `freeboard.node.v1.NodeAgent`.
