@@ -108,8 +108,7 @@ impl Pool {
     /// Takes a block into an interface, unless another interface still has it, or a part of it, in the pool.
     pub(crate) fn adopt(&mut self, id: &EniId, block: Cidr) {
         let taken = |interface: &Interface| {
-            interface.primary_address == block.network() && block.length() == 32
-                || interface.blocks.keys().any(|known| known.overlaps(block))
+            interface.primary_address == block.network() && block.length() == 32 || interface.blocks.overlaps(block)
         };
         if let Some(other) = self.store.interfaces.values().find(|interface| taken(interface)) {
             if other.id != *id && self.reported.insert(block) {
@@ -205,7 +204,11 @@ impl Pool {
         match operation {
             CloudOperation::Unassign { interface, .. } => {
                 if let Some(interface) = self.store.interfaces.get_mut(interface) {
-                    interface.blocks.values_mut().for_each(|block| block.releasing = false);
+                    let releasing: Vec<_> =
+                        interface.blocks.iter().filter(|(_, block)| block.releasing).map(|(cidr, _)| *cidr).collect();
+                    for cidr in releasing {
+                        interface.blocks.change(cidr, |block| block.releasing = false);
+                    }
                 }
             }
             CloudOperation::ReleaseInterface { .. }

@@ -13,7 +13,7 @@ use crate::growth::Way;
 use crate::input::AllocationMode;
 use crate::policy::{self, Excess, Figures, Others};
 use crate::pool::Pool;
-use crate::store::{Block, Interface, Phase};
+use crate::store::{Interface, Phase};
 use crate::subnets::Allowance;
 
 impl Pool {
@@ -109,7 +109,7 @@ impl Pool {
             && interface.operation.is_none()
             && interface.unsettled.is_none()
             && interface.missing_since.is_none()
-            && interface.blocks.values().all(Block::is_open)
+            && interface.blocks.sums().open_blocks == interface.blocks.len()
             && !self
                 .store
                 .claims
@@ -154,10 +154,7 @@ impl Pool {
                 .values()
                 .filter(|other| other.id != interface.id && other.is_open() && !self.is_excluded(other))
         };
-        let unused = |interface: &Interface| {
-            interface.blocks.iter().filter(|(cidr, block)| cidr.length() < 32 && block.is_unused()).count()
-        };
-        let free_prefixes = u32::try_from(others().map(unused).sum::<usize>()).unwrap_or(u32::MAX);
+        let free_prefixes = others().map(|interface| interface.blocks.sums().unused_prefixes).sum();
         let tally = crate::store::sum(others().map(Interface::tally));
         let beside = Others { free: tally.free, total: tally.total, free_prefixes };
         let targets = &self.settings.targets;
@@ -180,6 +177,10 @@ impl Pool {
     fn give_back_blocks(&mut self, now: Timestamp) {
         let mut figures = self.figures();
         let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.settings.targets, &figures);
+        let nothing_over = addresses.is_zero() && prefixes.is_zero();
+        if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
+            return;
+        }
         let mut chosen: BTreeMap<EniId, Vec<Cidr>> = BTreeMap::new();
         for (id, cidr, excluded) in self.unused_blocks(now) {
             if excluded {
@@ -220,8 +221,8 @@ impl Pool {
 
     fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>, now: Timestamp) {
         if let Some(known) = self.store.interfaces.get_mut(&interface) {
-            for (_, block) in known.blocks.iter_mut().filter(|(cidr, _)| blocks.contains(cidr)) {
-                block.releasing = true;
+            for cidr in &blocks {
+                known.blocks.change(*cidr, |block| block.releasing = true);
             }
         }
         let (singles, prefixes): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.length() == 32);
