@@ -222,6 +222,9 @@ impl Pool {
 
     /// Attaches what was created and sets up the host for what is attached.
     fn bring_into_service(&mut self, now: Timestamp) {
+        if !self.store.interfaces.values().any(|i| matches!(i.phase, Phase::Created | Phase::Unprepared)) {
+            return;
+        }
         for route in self.routes(now) {
             match (&route.way, &route.obstacle) {
                 (Way::Attach(id), None) => self.attach(id, now),

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 
 use crate::store::{Interface, Store};
 
-/// The free address to give next. `rank` tells how preferred an interface's range is, or `None` when the interface is not to be
-/// used. Order: preferred range, fullest interface, lowest device index, fullest block, single address before prefix, never used,
+/// The free address to give next. `rank` tells whether an interface is to become empty and how preferred its range is, or `None`
+/// when it is not to be used. Order: one that is to stay, preferred range, fullest interface, lowest device index, fullest block, single address before prefix, never used,
 /// longest released, lowest address.
-pub(crate) fn pick(store: &Store, rank: impl Fn(&Interface) -> Option<u8>) -> Option<Ipv4Addr> {
+pub(crate) fn pick(store: &Store, rank: impl Fn(&Interface) -> Option<(bool, u8)>) -> Option<Ipv4Addr> {
     store
         .interfaces
         .values()

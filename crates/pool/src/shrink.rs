@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use freeboard_address::{Addresses, Cidr, EniId, Prefixes};
+use freeboard_address::{Addresses, Cidr, EniId, Prefixes, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, later};
@@ -24,8 +24,8 @@ impl Pool {
         if self.terminating || !self.is_ready() || self.settings.provisioning_disabled {
             return;
         }
+        self.make_way(now);
         if self.waiting.demand() > 0 {
-            self.make_way(now);
             return;
         }
         if self.operations.values().any(|in_flight| is_change(&in_flight.operation)) || !self.subnets_answered {
@@ -78,25 +78,53 @@ impl Pool {
         }
     }
 
-    /// Every slot is taken, pods wait, and another subnet has room: an interface that carries nothing, in a full subnet, makes way.
+    /// Every slot is taken, the pool is short, and another subnet has room: new pods avoid one interface in a full subnet, and it
+    /// makes way as soon as nothing is on it. No pod is moved for it.
     fn make_way(&mut self, now: Timestamp) {
-        if self.interface_slots_left() > 0
-            || !self.may_grow()
-            || self.paused(Action::Release, now).is_some()
-            || self.operations.values().any(|in_flight| is_change(&in_flight.operation))
-            || self.routes(now).iter().any(|route| route.obstacle.is_none() && !matches!(route.way, Way::Prepare(_)))
-        {
+        let Some((id, target)) = self.to_make_way(now) else {
+            self.leaving = None;
             return;
+        };
+        if self.leaving.as_ref() != Some(&id) {
+            let what = format!("prefer other interfaces than {id} for new pods");
+            let why = format!("the pool is short, its subnet is full, and {} has room", self.subnet_name(&target));
+            self.decide(what, why);
+            self.leaving = Some(id.clone());
         }
-        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
-        let Some(target) = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy) else { return };
-        let empty = self.store.interfaces.values().filter(|interface| {
-            interface.blocks.is_empty() && self.may_be_given_back(interface) && !roomy(&interface.subnet)
-        });
-        if let Some(id) = empty.max_by_key(|interface| interface.device_index).map(|interface| interface.id.clone()) {
-            let why = format!("it carries nothing, its subnet is full, and {} has room", self.subnet_name(&target));
+        let Some(interface) = self.store.interfaces.get(&id) else { return };
+        // One with addresses stays for a while: its room may be taken again in the same subnet, and must not go to and fro.
+        let old_enough = later(interface.since, self.settings.pacing.interface_min_age);
+        let is_empty = self.may_be_given_back(interface);
+        if is_empty && !interface.blocks.is_empty() && old_enough > now {
+            return self.wake(old_enough, "an unused interface is old enough to make way", now);
+        }
+        let is_calm = !self.operations.values().any(|in_flight| is_change(&in_flight.operation));
+        if is_empty && is_calm && self.paused(Action::Release, now).is_none() {
+            let why = format!("no pod is on it, its subnet is full, and {} has room", self.subnet_name(&target));
             self.give_back(&id, why, now);
         }
+    }
+
+    /// The interface that should make way, and the subnet that has room: of those in a full subnet the one with the fewest pods.
+    fn to_make_way(&self, now: Timestamp) -> Option<(EniId, SubnetId)> {
+        if self.interface_slots_left() > 0 || !self.may_grow() || self.shortage(false).is_none() {
+            return None;
+        }
+        if self.routes(now).iter().any(|route| route.obstacle.is_none() && !matches!(route.way, Way::Prepare(_))) {
+            return None;
+        }
+        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
+        let target = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy)?;
+        let slots = self.slots_per_interface();
+        let in_full_subnets = self.store.interfaces.values().filter(|interface| {
+            interface.id != self.facts.primary_interface
+                && interface.phase == Phase::Ready
+                && !self.is_excluded(interface)
+                && !roomy(&interface.subnet)
+                && self.slots_taken(interface) < slots
+        });
+        let fewest = in_full_subnets.min_by_key(|i| (i.tally().total - i.tally().free, Reverse(i.device_index)))?;
+        Some((fewest.id.clone(), target))
     }
 
     /// What no rule about targets may override: not the primary one, nothing on it, nothing going on.

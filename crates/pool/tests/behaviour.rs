@@ -529,3 +529,29 @@ fn a_subnet_that_could_not_be_used_for_a_moment_is_tried_again() {
     world.pass(120);
     assert_eq!(world.pod("a").octets()[0], 100);
 }
+
+#[test]
+fn an_interface_in_a_full_subnet_is_emptied_and_replaced_by_one_where_there_is_room() {
+    let mut world = World::started(warm_ip(3), facts(2, 5, 100), "10.0.0.0/27");
+    // One more for the first interface; the second one gets its own address and two for pods.
+    world.fill("subnet-a", 4);
+    for name in ["first-0", "first-1", "first-2", "first-3", "second-0", "second-1"] {
+        world.pod(name);
+    }
+    world.add_subnet("subnet-b", "100.64.0.0/24", false, &[("kubernetes.io/role/cni", "1")]);
+    world.pass(120);
+    assert!(world.figures().starts_with("2/"), "{}", world.figures());
+    let before = world.pool.view();
+    assert!(before.interfaces.iter().all(|i| i.tally.assigned > 0), "nobody is evicted");
+    for name in ["second-0", "second-1"] {
+        world.del(name);
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    assert!(view.interfaces.iter().any(|i| i.subnet.to_string() == "subnet-b"), "{}", world.figures());
+    assert_eq!(view.tally.assigned, 4, "the other pods keep their addresses");
+    let decided = |text: &str| {
+        world.signals.iter().any(|s| matches!(s, freeboard_pool::Signal::Decision { what, .. } if what.contains(text)))
+    };
+    assert!(decided("prefer other interfaces than"), "steering is explained");
+}
