@@ -192,6 +192,18 @@ impl Pool {
         let max = pacing.backoff_max.max(min);
         let last = self.actions.get(&action).filter(|pause| pause.kind == failure.kind).map(|pause| &pause.backoff);
         let backoff = Backoff::after(last, now, min, max);
+        let backoff = match failure.kind {
+            FailureKind::Throttled => backoff.spread(self.facts.instance.as_str()),
+            FailureKind::SubnetShort
+            | FailureKind::NoFreePrefix
+            | FailureKind::AddressLimit
+            | FailureKind::AttachmentLimit
+            | FailureKind::NotAuthorized
+            | FailureKind::NotFound
+            | FailureKind::Host
+            | FailureKind::Uncertain
+            | FailureKind::Other => backoff,
+        };
         let until = backoff.until;
         let pause =
             Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };

@@ -555,3 +555,50 @@ fn an_interface_in_a_full_subnet_is_emptied_and_replaced_by_one_where_there_is_r
     };
     assert!(decided("prefer other interfaces than"), "steering is explained");
 }
+
+#[test]
+fn switching_to_prefixes_and_back_leaves_live_pods_alone_and_drains_the_other_kind() {
+    let singles = warm_ip(2);
+    let mut prefixes = warm_ip(2);
+    prefixes.mode = AllocationMode::Prefixes;
+    let mut world = World::started(singles.clone(), facts(2, 10, 100), "10.0.0.0/24");
+    let before: Vec<_> = (0..5).map(|n| world.pod(&format!("single-{n}"))).collect();
+    world.pool.handle_settings(prefixes, world.now);
+    for n in 0..12 {
+        world.pod(&format!("prefix-{n}"));
+    }
+    let holds = |world: &World, name: &str| world.pool.holds(&World::key(name)).unwrap().address;
+    let now: Vec<_> = (0..5).map(|n| holds(&world, &format!("single-{n}"))).collect();
+    assert_eq!(before, now, "live pods keep their addresses");
+    assert!(world.pool.view().prefixes > 0);
+    for n in 0..5 {
+        world.del(&format!("single-{n}"));
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    let mut singles_left = view.interfaces.iter().flat_map(|i| &i.blocks).filter(|block| !block.is_prefix);
+    assert!(singles_left.all(|block| block.tally.assigned == 1), "single addresses without a pod drain");
+    world.pool.handle_settings(singles, world.now);
+    for n in 0..12 {
+        world.del(&format!("prefix-{n}"));
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    assert!(view.prefixes <= 1, "leftover prefixes drain, but for one that meets the warm target");
+    assert_eq!(view.tally.assigned, 0, "every pod is gone");
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_prolong_a_cool_down() {
+    let mut world = World::started(warm_ip(0), facts(2, 4, 11), "10.0.0.0/26");
+    world.pod("a");
+    world.del("a");
+    world.settle();
+    world.now -= jiff::SignedDuration::from_hours(1);
+    world.pool.handle_timeout(world.now);
+    world.settle();
+    world.pool.handle_timeout(world.now + jiff::SignedDuration::from_secs(31));
+    world.now += jiff::SignedDuration::from_secs(31);
+    world.settle();
+    assert_eq!(world.pool.view().tally.cooling, 0, "{}", world.figures());
+}

@@ -2,6 +2,7 @@
 //! `--nocapture` shows the figures.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "this measures real time")]
 #![allow(clippy::print_stdout, reason = "the curve is for people")]
 
 mod world;
