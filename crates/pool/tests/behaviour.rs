@@ -602,3 +602,38 @@ fn a_clock_that_goes_back_does_not_prolong_a_cool_down() {
     world.settle();
     assert_eq!(world.pool.view().tally.cooling, 0, "{}", world.figures());
 }
+
+#[test]
+fn lowering_max_eni_and_targets_converges_without_touching_live_pods() {
+    let mut world = World::started(warm_ip(6), facts(4, 5, 100), "10.0.0.0/24");
+    let before: Vec<_> = (0..10).map(|n| world.pod(&format!("pod-{n}"))).collect();
+    assert!(world.pool.view().interfaces.len() >= 4, "{}", world.figures());
+    let mut less = warm_ip(1);
+    less.targets.max_eni = Some(2);
+    world.pool.handle_settings(less, world.now);
+    world.pass(300);
+    let after: Vec<_> = (0..10).map(|n| world.pool.holds(&World::key(&format!("pod-{n}"))).unwrap().address).collect();
+    assert_eq!(before, after, "nobody is moved");
+    for n in 5..10 {
+        world.del(&format!("pod-{n}"));
+    }
+    world.pass(600);
+    assert_eq!(world.pool.view().interfaces.len(), 2, "{}", world.figures());
+    world.pod("another");
+}
+
+#[test]
+fn a_foreign_attachment_takes_a_slot_and_the_pool_lives_with_it() {
+    let mut world = World::started(warm_ip(1), facts(3, 4, 100), "10.0.0.0/24");
+    world.pod("a");
+    world.attachment_limit = 2;
+    let requests: Vec<_> = (0..8).map(|n| world.add(&format!("pod-{n}"))).collect();
+    world.pass(60);
+    let served = requests.iter().filter(|request| world.is_assigned(**request)).count();
+    assert_eq!(served, 5, "two interfaces of three addresses, one of them taken: {}", world.figures());
+    world.attachment_limit = 3;
+    world.pass(3700);
+    let late = world.add("late");
+    world.settle();
+    assert!(world.is_assigned(late), "the limit is not believed for ever: {}", world.figures());
+}
