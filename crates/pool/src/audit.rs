@@ -16,7 +16,7 @@ impl Pool {
         let mut violations = Vec::new();
         let mut places: BTreeMap<Ipv4Addr, &Interface> = BTreeMap::new();
         for interface in self.store.interfaces.values() {
-            for (cidr, block) in &interface.blocks {
+            for (cidr, block) in interface.blocks.iter() {
                 for (address, cell) in block.cells() {
                     if !cidr.contains(address) || address == interface.primary_address {
                         violations.push(format!("{address} must not be in {cidr} of {}", interface.id));
@@ -27,6 +27,9 @@ impl Pool {
                     violations.extend(self.audit_cell(address, cell));
                 }
                 violations.extend(audit_block(*cidr, block));
+            }
+            if !interface.blocks.is_consistent() {
+                violations.push(format!("the running sums or orders of {} are not what a count gives", interface.id));
             }
             if interface.phase == Phase::Releasing && interface.tally().assigned > 0 {
                 violations.push(format!("{} is being given back and carries pods", interface.id));

@@ -1,4 +1,4 @@
-//! Pauses after failures: per action, per subnet, per interface; doubled up to a limit, without jitter (the shell adds its own).
+//! Pauses after failures: per action, per subnet, per interface; doubled up to a limit, and spread over a fleet.
 
 use std::fmt;
 
@@ -27,10 +27,24 @@ impl Backoff {
         Self { since: now, until: later(now, delay), delay }
     }
 
+    /// Makes the pause up to half longer, by an amount that follows from `seed` and the time: the nodes of a fleet that were
+    /// throttled together do not come back together, and the same node does the same in a replay.
+    pub(crate) fn spread(mut self, seed: &str) -> Self {
+        let hash = seed.bytes().chain(self.since.as_millisecond().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, mix);
+        let share = i32::try_from(hash >> 54).unwrap_or(0);
+        self.until = later(self.until, self.delay / 2048 * share);
+        self
+    }
+
     /// Lets the pause run for its length from `now` on, and `more`.
     pub(crate) fn renew(&mut self, now: Timestamp, more: SignedDuration) {
         self.until = self.until.max(later(later(now, self.delay), more));
     }
+}
+
+/// One step of FNV-1a.
+fn mix(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 /// The kinds of call that are paused one by one.
@@ -84,4 +98,23 @@ pub(crate) struct Pause {
     /// The API action as the shell named it.
     pub(crate) action: String,
     pub(crate) detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_throttled_together_come_back_apart_and_each_the_same_in_a_replay() {
+        let second = SignedDuration::from_secs(1);
+        let back = |node: u32| {
+            Backoff::after(None, Timestamp::UNIX_EPOCH, second * 8, second * 60).spread(&format!("i-{node:08x}")).until
+        };
+        let times: std::collections::BTreeSet<_> = (0..1_000).map(back).collect();
+        assert!(times.len() > 500, "{} different times", times.len());
+        assert!(times.iter().all(|at| (8..=12).contains(&at.as_second())), "never earlier, at most half later");
+        let early = (0..1_000).filter(|node| back(*node).as_second() < 10).count();
+        assert!((300..=700).contains(&early), "{early} in the first half");
+        assert_eq!(back(7), back(7));
+    }
 }

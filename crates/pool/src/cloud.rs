@@ -108,8 +108,7 @@ impl Pool {
     /// Takes a block into an interface, unless another interface still has it, or a part of it, in the pool.
     pub(crate) fn adopt(&mut self, id: &EniId, block: Cidr) {
         let taken = |interface: &Interface| {
-            interface.primary_address == block.network() && block.length() == 32
-                || interface.blocks.keys().any(|known| known.overlaps(block))
+            interface.primary_address == block.network() && block.length() == 32 || interface.blocks.overlaps(block)
         };
         if let Some(other) = self.store.interfaces.values().find(|interface| taken(interface)) {
             if other.id != *id && self.reported.insert(block) {
@@ -193,6 +192,18 @@ impl Pool {
         let max = pacing.backoff_max.max(min);
         let last = self.actions.get(&action).filter(|pause| pause.kind == failure.kind).map(|pause| &pause.backoff);
         let backoff = Backoff::after(last, now, min, max);
+        let backoff = match failure.kind {
+            FailureKind::Throttled => backoff.spread(self.facts.instance.as_str()),
+            FailureKind::SubnetShort
+            | FailureKind::NoFreePrefix
+            | FailureKind::AddressLimit
+            | FailureKind::AttachmentLimit
+            | FailureKind::NotAuthorized
+            | FailureKind::NotFound
+            | FailureKind::Host
+            | FailureKind::Uncertain
+            | FailureKind::Other => backoff,
+        };
         let until = backoff.until;
         let pause =
             Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };
@@ -205,7 +216,11 @@ impl Pool {
         match operation {
             CloudOperation::Unassign { interface, .. } => {
                 if let Some(interface) = self.store.interfaces.get_mut(interface) {
-                    interface.blocks.values_mut().for_each(|block| block.releasing = false);
+                    let releasing: Vec<_> =
+                        interface.blocks.iter().filter(|(_, block)| block.releasing).map(|(cidr, _)| *cidr).collect();
+                    for cidr in releasing {
+                        interface.blocks.change(cidr, |block| block.releasing = false);
+                    }
                 }
             }
             CloudOperation::ReleaseInterface { .. }

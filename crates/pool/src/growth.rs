@@ -73,17 +73,13 @@ impl Pool {
             !self.is_excluded(interface)
                 && (interface.is_open() || (interface.is_coming() && self.is_awaited(interface)))
         };
-        for (cidr, block) in self.store.interfaces.values().filter(counted).flat_map(|i| &i.blocks) {
-            if block.is_open() {
-                let tally = block.tally();
-                figures.total += tally.total - tally.quarantined;
-                figures.assigned += tally.assigned;
-                figures.cooling += tally.cooling;
-                if cidr.length() < 32 {
-                    figures.total_prefixes += 1;
-                    figures.free_prefixes += u32::from(block.is_unused());
-                }
-            }
+        for interface in self.store.interfaces.values().filter(counted) {
+            let sums = interface.blocks.sums();
+            figures.total += sums.open.total - sums.open.quarantined;
+            figures.assigned += sums.open.assigned;
+            figures.cooling += sums.open.cooling;
+            figures.total_prefixes += sums.open_prefixes;
+            figures.free_prefixes += sums.unused_open_prefixes;
         }
         for operation in self.operations.values() {
             let (addresses, prefixes) = brought(&operation.operation);
@@ -226,6 +222,9 @@ impl Pool {
 
     /// Attaches what was created and sets up the host for what is attached.
     fn bring_into_service(&mut self, now: Timestamp) {
+        if !self.store.interfaces.values().any(|i| matches!(i.phase, Phase::Created | Phase::Unprepared)) {
+            return;
+        }
         for route in self.routes(now) {
             match (&route.way, &route.obstacle) {
                 (Way::Attach(id), None) => self.attach(id, now),

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backoff;
+mod blocks;
 mod cause;
 mod cloud;
 mod effect;

@@ -72,6 +72,8 @@ pub struct Pool {
     pub(crate) interfaces_given_back: BTreeMap<EniId, (Step, Timestamp)>,
     /// Blocks that the cloud shows on another interface than the pool, and that people were told about.
     pub(crate) reported: BTreeSet<Cidr>,
+    /// An interface in a full subnet that new pods avoid, so that it empties and makes way for one in a subnet with room.
+    pub(crate) leaving: Option<EniId>,
     pub(crate) last_change: Timestamp,
     pub(crate) last_look: Timestamp,
     pub(crate) last_shrink: Option<Timestamp>,
@@ -114,6 +116,7 @@ impl Pool {
             given_back: BTreeMap::new(),
             interfaces_given_back: BTreeMap::new(),
             reported: BTreeSet::new(),
+            leaving: None,
             last_change: now,
             last_look: now,
             last_shrink: None,
@@ -318,7 +321,8 @@ impl Pool {
     /// The free address that the next pod gets.
     pub(crate) fn pick(&self) -> Option<Ipv4Addr> {
         crate::placement::pick(&self.store, |interface| {
-            (!self.is_excluded(interface)).then(|| self.rank(&interface.subnet))
+            let leaving = self.leaving.as_ref() == Some(&interface.id);
+            (!self.is_excluded(interface)).then(|| (leaving, self.rank(&interface.subnet)))
         })
     }
 }

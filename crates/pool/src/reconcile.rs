@@ -116,16 +116,20 @@ impl Pool {
         let idle = interface.operation.is_none();
         let mut gone = Vec::new();
         let mut missing = false;
-        for (cidr, block) in interface.blocks.iter_mut().filter(|(_, block)| block.known <= look.step) {
-            if shown.contains(cidr) {
-                block.missing_since = None;
-                // An unassignment whose answer was lost did not happen.
-                block.releasing &= !settled;
-            } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
-                gone.push(*cidr);
-            } else {
-                missing = true;
-            }
+        let judged: Vec<_> =
+            interface.blocks.iter().filter(|(_, block)| block.known <= look.step).map(|(cidr, _)| *cidr).collect();
+        for cidr in judged {
+            interface.blocks.change(cidr, |block| {
+                if shown.contains(&cidr) {
+                    block.missing_since = None;
+                    // An unassignment whose answer was lost did not happen.
+                    block.releasing &= !settled;
+                } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
+                    gone.push(cidr);
+                } else {
+                    missing = true;
+                }
+            });
         }
         for cidr in gone {
             self.drop_block(id, cidr, "the cloud does not show it on its interface any more", now);

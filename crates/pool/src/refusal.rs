@@ -45,7 +45,6 @@ impl Pool {
         if !self.is_ready() || self.arriving() > 0 {
             return true;
         }
-        let cooled = self.cooling_soon().get(position).is_some_and(|(from, _)| *from <= deadline);
         let awaited = self.operations.values().any(|in_flight| match in_flight.operation {
             CloudOperation::DescribeSubnets => self.could_subnets_help(now),
             CloudOperation::ReleaseInterface { .. } => self.may_grow(),
@@ -57,10 +56,10 @@ impl Pool {
             | CloudOperation::AssignPrefixes { .. }
             | CloudOperation::Unassign { .. } => false,
         });
-        cooled
-            || awaited
+        awaited
             || (self.may_grow() && !self.lost_creations.is_empty())
             || self.routes(now).iter().any(|route| self.may_open(route, deadline))
+            || self.cooling_soon().get(position).is_some_and(|(from, _)| *from <= deadline)
     }
 
     fn may_open(&self, route: &Route, deadline: Timestamp) -> bool {

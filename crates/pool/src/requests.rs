@@ -111,15 +111,7 @@ impl Pool {
 
     /// Lets cool-downs, memories and learned limits end.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        let rested: Vec<_> = self.store.cooling().filter(|(_, _, durable)| *durable).collect();
-        for (address, released, _) in rested {
-            let until = later(released, self.settings.cooldown);
-            if until <= now {
-                self.store.rest(address, Cell::Free { released: Some(released) });
-            } else {
-                self.wake(until, "an address has cooled down", now);
-            }
-        }
+        self.end_cooldowns(now);
         if let Some(at) = self.waiting.expire(self.settings.pacing.demand_memory, now) {
             self.wake(at, "a refused pod no longer counts as demand", now);
         }
@@ -129,6 +121,39 @@ impl Pool {
         let forget = self.settings.pacing.reconcile_interval;
         self.given_back.retain(|_, (_, at)| later(*at, forget) > now);
         self.interfaces_given_back.retain(|_, (_, at)| later(*at, forget) > now);
+    }
+
+    /// Frees what has cooled down. Each interface's addresses are in the order of their release, so this stops at the first that
+    /// still rests.
+    fn end_cooldowns(&mut self, now: Timestamp) {
+        let cooldown = self.settings.cooldown;
+        let mut rested = Vec::new();
+        let mut ahead = Vec::new();
+        let mut next: Option<Timestamp> = None;
+        for interface in self.store.interfaces.values() {
+            let order = || interface.blocks.cooling();
+            ahead.extend(order().rev().take_while(|(released, ..)| *released > now));
+            let mut durable = order().filter(|(.., durable)| *durable);
+            for (released, address, _) in durable.by_ref() {
+                let until = later(released, cooldown);
+                if until > now {
+                    next = Some(next.map_or(until, |known| known.min(until)));
+                    break;
+                }
+                rested.push((address, released));
+            }
+        }
+        for (address, released) in rested {
+            self.store.rest(address, Cell::Free { released: Some(released) });
+        }
+        // The clock went back: the rest begins anew, and is no longer than any other.
+        for (_, address, durable) in ahead {
+            self.store.rest(address, Cell::Cooling { released: now, durable });
+            next = Some(next.map_or(later(now, cooldown), |known| known.min(later(now, cooldown))));
+        }
+        if let Some(at) = next {
+            self.wake(at, "an address has cooled down", now);
+        }
     }
 
     /// Gives addresses to those who wait, first come first served.
@@ -174,7 +199,7 @@ impl Pool {
         self.store.locate(address).is_some_and(|(interface, cidr)| {
             interface.is_open()
                 && !self.is_excluded(interface)
-                && interface.blocks.get(&cidr).is_some_and(crate::store::Block::is_open)
+                && interface.blocks.get(cidr).is_some_and(crate::store::Block::is_open)
         })
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use freeboard_address::{Addresses, Cidr, EniId, Prefixes};
+use freeboard_address::{Addresses, Cidr, EniId, Prefixes, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, later};
@@ -13,7 +13,7 @@ use crate::growth::Way;
 use crate::input::AllocationMode;
 use crate::policy::{self, Excess, Figures, Others};
 use crate::pool::Pool;
-use crate::store::{Block, Interface, Phase};
+use crate::store::{Interface, Phase};
 use crate::subnets::Allowance;
 
 impl Pool {
@@ -24,8 +24,8 @@ impl Pool {
         if self.terminating || !self.is_ready() || self.settings.provisioning_disabled {
             return;
         }
+        self.make_way(now);
         if self.waiting.demand() > 0 {
-            self.make_way(now);
             return;
         }
         if self.operations.values().any(|in_flight| is_change(&in_flight.operation)) || !self.subnets_answered {
@@ -78,25 +78,53 @@ impl Pool {
         }
     }
 
-    /// Every slot is taken, pods wait, and another subnet has room: an interface that carries nothing, in a full subnet, makes way.
+    /// Every slot is taken, the pool is short, and another subnet has room: new pods avoid one interface in a full subnet, and it
+    /// makes way as soon as nothing is on it. No pod is moved for it.
     fn make_way(&mut self, now: Timestamp) {
-        if self.interface_slots_left() > 0
-            || !self.may_grow()
-            || self.paused(Action::Release, now).is_some()
-            || self.operations.values().any(|in_flight| is_change(&in_flight.operation))
-            || self.routes(now).iter().any(|route| route.obstacle.is_none() && !matches!(route.way, Way::Prepare(_)))
-        {
+        let Some((id, target)) = self.to_make_way(now) else {
+            self.leaving = None;
             return;
+        };
+        if self.leaving.as_ref() != Some(&id) {
+            let what = format!("prefer other interfaces than {id} for new pods");
+            let why = format!("the pool is short, its subnet is full, and {} has room", self.subnet_name(&target));
+            self.decide(what, why);
+            self.leaving = Some(id.clone());
         }
-        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
-        let Some(target) = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy) else { return };
-        let empty = self.store.interfaces.values().filter(|interface| {
-            interface.blocks.is_empty() && self.may_be_given_back(interface) && !roomy(&interface.subnet)
-        });
-        if let Some(id) = empty.max_by_key(|interface| interface.device_index).map(|interface| interface.id.clone()) {
-            let why = format!("it carries nothing, its subnet is full, and {} has room", self.subnet_name(&target));
+        let Some(interface) = self.store.interfaces.get(&id) else { return };
+        // One with addresses stays for a while: its room may be taken again in the same subnet, and must not go to and fro.
+        let old_enough = later(interface.since, self.settings.pacing.interface_min_age);
+        let is_empty = self.may_be_given_back(interface);
+        if is_empty && !interface.blocks.is_empty() && old_enough > now {
+            return self.wake(old_enough, "an unused interface is old enough to make way", now);
+        }
+        let is_calm = !self.operations.values().any(|in_flight| is_change(&in_flight.operation));
+        if is_empty && is_calm && self.paused(Action::Release, now).is_none() {
+            let why = format!("no pod is on it, its subnet is full, and {} has room", self.subnet_name(&target));
             self.give_back(&id, why, now);
         }
+    }
+
+    /// The interface that should make way, and the subnet that has room: of those in a full subnet the one with the fewest pods.
+    fn to_make_way(&self, now: Timestamp) -> Option<(EniId, SubnetId)> {
+        if self.interface_slots_left() > 0 || !self.may_grow() || self.shortage(false).is_none() {
+            return None;
+        }
+        if self.routes(now).iter().any(|route| route.obstacle.is_none() && !matches!(route.way, Way::Prepare(_))) {
+            return None;
+        }
+        let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
+        let target = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy)?;
+        let slots = self.slots_per_interface();
+        let in_full_subnets = self.store.interfaces.values().filter(|interface| {
+            interface.id != self.facts.primary_interface
+                && interface.phase == Phase::Ready
+                && !self.is_excluded(interface)
+                && !roomy(&interface.subnet)
+                && self.slots_taken(interface) < slots
+        });
+        let fewest = in_full_subnets.min_by_key(|i| (i.tally().total - i.tally().free, Reverse(i.device_index)))?;
+        Some((fewest.id.clone(), target))
     }
 
     /// What no rule about targets may override: not the primary one, nothing on it, nothing going on.
@@ -109,7 +137,7 @@ impl Pool {
             && interface.operation.is_none()
             && interface.unsettled.is_none()
             && interface.missing_since.is_none()
-            && interface.blocks.values().all(Block::is_open)
+            && interface.blocks.sums().open_blocks == interface.blocks.len()
             && !self
                 .store
                 .claims
@@ -154,10 +182,7 @@ impl Pool {
                 .values()
                 .filter(|other| other.id != interface.id && other.is_open() && !self.is_excluded(other))
         };
-        let unused = |interface: &Interface| {
-            interface.blocks.iter().filter(|(cidr, block)| cidr.length() < 32 && block.is_unused()).count()
-        };
-        let free_prefixes = u32::try_from(others().map(unused).sum::<usize>()).unwrap_or(u32::MAX);
+        let free_prefixes = others().map(|interface| interface.blocks.sums().unused_prefixes).sum();
         let tally = crate::store::sum(others().map(Interface::tally));
         let beside = Others { free: tally.free, total: tally.total, free_prefixes };
         let targets = &self.settings.targets;
@@ -180,6 +205,10 @@ impl Pool {
     fn give_back_blocks(&mut self, now: Timestamp) {
         let mut figures = self.figures();
         let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.settings.targets, &figures);
+        let nothing_over = addresses.is_zero() && prefixes.is_zero();
+        if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
+            return;
+        }
         let mut chosen: BTreeMap<EniId, Vec<Cidr>> = BTreeMap::new();
         for (id, cidr, excluded) in self.unused_blocks(now) {
             if excluded {
@@ -220,8 +249,8 @@ impl Pool {
 
     fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>, now: Timestamp) {
         if let Some(known) = self.store.interfaces.get_mut(&interface) {
-            for (_, block) in known.blocks.iter_mut().filter(|(cidr, _)| blocks.contains(cidr)) {
-                block.releasing = true;
+            for cidr in &blocks {
+                known.blocks.change(*cidr, |block| block.releasing = true);
             }
         }
         let (singles, prefixes): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.length() == 32);

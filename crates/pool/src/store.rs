@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use freeboard_address::{AttachmentKey, Cidr, EniId, MacAddress, PodKey, SubnetId};
 use jiff::Timestamp;
 
+use crate::blocks::Blocks;
 use crate::input::{ObservedInterface, OperationId, RestoredAllocation};
 use crate::view::Tally;
 
@@ -96,13 +97,27 @@ fn count<'a>(tally: &'a mut Tally, cell: &Cell) -> &'a mut u32 {
 
 /// Sums of tallies.
 pub(crate) fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
-    tallies.fold(Tally::default(), |a, b| Tally {
-        total: a.total + b.total,
-        assigned: a.assigned + b.assigned,
-        cooling: a.cooling + b.cooling,
-        free: a.free + b.free,
-        quarantined: a.quarantined + b.quarantined,
-    })
+    let mut sum = Tally::default();
+    tallies.for_each(|tally| sum.add(tally));
+    sum
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.assigned += other.assigned;
+        self.cooling += other.cooling;
+        self.free += other.free;
+        self.quarantined += other.quarantined;
+    }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.total -= other.total;
+        self.assigned -= other.assigned;
+        self.cooling -= other.cooling;
+        self.free -= other.free;
+        self.quarantined -= other.quarantined;
+    }
 }
 
 /// How far an interface is on its way into, or out of, service.
@@ -139,7 +154,7 @@ pub(crate) struct Interface {
     pub(crate) full_since: Option<Timestamp>,
     /// Blocks that the cloud shows on it and that the pool did not take in; they fill slots.
     pub(crate) foreign_blocks: u32,
-    pub(crate) blocks: BTreeMap<Cidr, Block>,
+    pub(crate) blocks: Blocks,
 }
 
 impl Interface {
@@ -159,12 +174,12 @@ impl Interface {
             unsettled: None,
             full_since: None,
             foreign_blocks: 0,
-            blocks: BTreeMap::new(),
+            blocks: Blocks::default(),
         }
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        sum(self.blocks.values().map(Block::tally))
+        self.blocks.sums().all
     }
 
     /// Whether its addresses may be given.
@@ -178,7 +193,7 @@ impl Interface {
     }
 
     pub(crate) fn adopt(&mut self, cidr: Cidr, known: Step) {
-        self.blocks.entry(cidr).or_insert_with(|| Block::new(cidr, known));
+        self.blocks.insert(cidr, Block::new(cidr, known));
     }
 }
 
@@ -204,28 +219,20 @@ pub(crate) struct Store {
 impl Store {
     /// The interface and block that carry an address.
     pub(crate) fn locate(&self, address: Ipv4Addr) -> Option<(&Interface, Cidr)> {
-        let host = Cidr::host(address);
-        let prefix = Cidr::containing(address, 28).ok();
-        self.interfaces.values().find_map(|interface| {
-            [Some(host), prefix]
-                .into_iter()
-                .flatten()
-                .find(|cidr| interface.blocks.contains_key(cidr))
-                .map(|cidr| (interface, cidr))
-        })
+        self.interfaces.values().find_map(|interface| interface.blocks.carrying(address).map(|cidr| (interface, cidr)))
     }
 
     pub(crate) fn cell(&self, address: Ipv4Addr) -> Option<&Cell> {
         let (interface, cidr) = self.locate(address)?;
-        interface.blocks.get(&cidr)?.cells.get(&address)
+        interface.blocks.get(cidr)?.cells.get(&address)
     }
 
     fn set(&mut self, address: Ipv4Addr, cell: Cell) {
         let Some((id, cidr)) = self.locate(address).map(|(interface, cidr)| (interface.id.clone(), cidr)) else {
             return;
         };
-        if let Some(block) = self.interfaces.get_mut(&id).and_then(|interface| interface.blocks.get_mut(&cidr)) {
-            block.set(address, cell);
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.blocks.change(cidr, |block| block.set(address, cell));
         }
     }
 
@@ -264,23 +271,17 @@ impl Store {
         self.set(address, cell);
     }
 
-    /// The cooling addresses with the time of their release, in address order per interface.
+    /// The cooling addresses with the time of their release, longest released first per interface.
     pub(crate) fn cooling(&self) -> impl Iterator<Item = (Ipv4Addr, Timestamp, bool)> {
         self.interfaces
             .values()
-            .flat_map(|interface| interface.blocks.values())
-            .filter(|b| b.tally.cooling > 0)
-            .flat_map(|block| {
-                block.cells().filter_map(|(address, cell)| match cell {
-                    Cell::Cooling { released, durable } => Some((address, *released, *durable)),
-                    Cell::Free { .. } | Cell::Assigned(_) | Cell::Quarantined => None,
-                })
-            })
+            .flat_map(|interface| interface.blocks.cooling())
+            .map(|(released, address, durable)| (address, released, durable))
     }
 
     /// Drops a block from its interface. Whoever holds an address of it becomes a quarantined claim; returns those keys.
     pub(crate) fn drop_block(&mut self, id: &EniId, cidr: Cidr, why: &str, now: Timestamp) -> Vec<AttachmentKey> {
-        let Some(block) = self.interfaces.get_mut(id).and_then(|interface| interface.blocks.remove(&cidr)) else {
+        let Some(block) = self.interfaces.get_mut(id).and_then(|interface| interface.blocks.remove(cidr)) else {
             return Vec::new();
         };
         let mut keys = Vec::new();

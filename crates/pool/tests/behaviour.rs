@@ -529,3 +529,111 @@ fn a_subnet_that_could_not_be_used_for_a_moment_is_tried_again() {
     world.pass(120);
     assert_eq!(world.pod("a").octets()[0], 100);
 }
+
+#[test]
+fn an_interface_in_a_full_subnet_is_emptied_and_replaced_by_one_where_there_is_room() {
+    let mut world = World::started(warm_ip(3), facts(2, 5, 100), "10.0.0.0/27");
+    // One more for the first interface; the second one gets its own address and two for pods.
+    world.fill("subnet-a", 4);
+    for name in ["first-0", "first-1", "first-2", "first-3", "second-0", "second-1"] {
+        world.pod(name);
+    }
+    world.add_subnet("subnet-b", "100.64.0.0/24", false, &[("kubernetes.io/role/cni", "1")]);
+    world.pass(120);
+    assert!(world.figures().starts_with("2/"), "{}", world.figures());
+    let before = world.pool.view();
+    assert!(before.interfaces.iter().all(|i| i.tally.assigned > 0), "nobody is evicted");
+    for name in ["second-0", "second-1"] {
+        world.del(name);
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    assert!(view.interfaces.iter().any(|i| i.subnet.to_string() == "subnet-b"), "{}", world.figures());
+    assert_eq!(view.tally.assigned, 4, "the other pods keep their addresses");
+    let decided = |text: &str| {
+        world.signals.iter().any(|s| matches!(s, freeboard_pool::Signal::Decision { what, .. } if what.contains(text)))
+    };
+    assert!(decided("prefer other interfaces than"), "steering is explained");
+}
+
+#[test]
+fn switching_to_prefixes_and_back_leaves_live_pods_alone_and_drains_the_other_kind() {
+    let singles = warm_ip(2);
+    let mut prefixes = warm_ip(2);
+    prefixes.mode = AllocationMode::Prefixes;
+    let mut world = World::started(singles.clone(), facts(2, 10, 100), "10.0.0.0/24");
+    let before: Vec<_> = (0..5).map(|n| world.pod(&format!("single-{n}"))).collect();
+    world.pool.handle_settings(prefixes, world.now);
+    for n in 0..12 {
+        world.pod(&format!("prefix-{n}"));
+    }
+    let holds = |world: &World, name: &str| world.pool.holds(&World::key(name)).unwrap().address;
+    let now: Vec<_> = (0..5).map(|n| holds(&world, &format!("single-{n}"))).collect();
+    assert_eq!(before, now, "live pods keep their addresses");
+    assert!(world.pool.view().prefixes > 0);
+    for n in 0..5 {
+        world.del(&format!("single-{n}"));
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    let mut singles_left = view.interfaces.iter().flat_map(|i| &i.blocks).filter(|block| !block.is_prefix);
+    assert!(singles_left.all(|block| block.tally.assigned == 1), "single addresses without a pod drain");
+    world.pool.handle_settings(singles, world.now);
+    for n in 0..12 {
+        world.del(&format!("prefix-{n}"));
+    }
+    world.pass(300);
+    let view = world.pool.view();
+    assert!(view.prefixes <= 1, "leftover prefixes drain, but for one that meets the warm target");
+    assert_eq!(view.tally.assigned, 0, "every pod is gone");
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_prolong_a_cool_down() {
+    let mut world = World::started(warm_ip(0), facts(2, 4, 11), "10.0.0.0/26");
+    world.pod("a");
+    world.del("a");
+    world.settle();
+    world.now -= jiff::SignedDuration::from_hours(1);
+    world.pool.handle_timeout(world.now);
+    world.settle();
+    world.pool.handle_timeout(world.now + jiff::SignedDuration::from_secs(31));
+    world.now += jiff::SignedDuration::from_secs(31);
+    world.settle();
+    assert_eq!(world.pool.view().tally.cooling, 0, "{}", world.figures());
+}
+
+#[test]
+fn lowering_max_eni_and_targets_converges_without_touching_live_pods() {
+    let mut world = World::started(warm_ip(6), facts(4, 5, 100), "10.0.0.0/24");
+    let before: Vec<_> = (0..10).map(|n| world.pod(&format!("pod-{n}"))).collect();
+    assert!(world.pool.view().interfaces.len() >= 4, "{}", world.figures());
+    let mut less = warm_ip(1);
+    less.targets.max_eni = Some(2);
+    world.pool.handle_settings(less, world.now);
+    world.pass(300);
+    let after: Vec<_> = (0..10).map(|n| world.pool.holds(&World::key(&format!("pod-{n}"))).unwrap().address).collect();
+    assert_eq!(before, after, "nobody is moved");
+    for n in 5..10 {
+        world.del(&format!("pod-{n}"));
+    }
+    world.pass(600);
+    assert_eq!(world.pool.view().interfaces.len(), 2, "{}", world.figures());
+    world.pod("another");
+}
+
+#[test]
+fn a_foreign_attachment_takes_a_slot_and_the_pool_lives_with_it() {
+    let mut world = World::started(warm_ip(1), facts(3, 4, 100), "10.0.0.0/24");
+    world.pod("a");
+    world.attachment_limit = 2;
+    let requests: Vec<_> = (0..8).map(|n| world.add(&format!("pod-{n}"))).collect();
+    world.pass(60);
+    let served = requests.iter().filter(|request| world.is_assigned(**request)).count();
+    assert_eq!(served, 5, "two interfaces of three addresses, one of them taken: {}", world.figures());
+    world.attachment_limit = 3;
+    world.pass(3700);
+    let late = world.add("late");
+    world.settle();
+    assert!(world.is_assigned(late), "the limit is not believed for ever: {}", world.figures());
+}
