@@ -11,6 +11,7 @@ mod cloud;
 mod effect;
 mod growth;
 mod input;
+mod lean;
 mod persist;
 mod placement;
 mod policy;
@@ -29,7 +30,7 @@ pub use cause::{Cause, Place, Refusal};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
     AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
-    ObservedInterface, ObservedSubnet, OperationId, Pacing, PoolSettings, RangePreference, RequestId,
+    ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
 pub use pool::Pool;

@@ -6,6 +6,26 @@
 use freeboard_address::{Addresses, Prefixes};
 
 use crate::input::{AllocationMode, Targets};
+use crate::lean::Forecast;
+
+/// What the pool is to hold beyond what its pods have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// What the targets of the Amazon VPC CNI say.
+    Targets(Targets),
+    /// What the node has learned.
+    Forecast(Forecast),
+}
+
+impl Aim {
+    /// Why something is given back.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Targets(targets) => format!("the targets are met without it: {targets}"),
+            Self::Forecast(forecast) => format!("it was over for two minutes: {}", forecast.reason()),
+        }
+    }
+}
 
 /// What the formulas look at: addresses in service or on their way there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +46,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Addresses that can be given, less the demand; negative when more are wanted than there are.
-    fn available(&self) -> i64 {
+    pub(crate) fn available(&self) -> i64 {
         i64::from(self.total) - i64::from(self.assigned) - i64::from(self.cooling) - i64::from(self.demand)
     }
 
@@ -64,14 +84,9 @@ pub(crate) struct Shortage {
 
 /// Whether, and by how much, the pool is too small (§4.2, §4.3). `fragmented`: single addresses stand in for prefixes, so a warm
 /// prefix is not asked for: one spare address is.
-pub(crate) fn shortage(
-    mode: AllocationMode,
-    targets: &Targets,
-    figures: &Figures,
-    fragmented: bool,
-) -> Option<Shortage> {
+pub(crate) fn shortage(mode: AllocationMode, aim: &Aim, figures: &Figures, fragmented: bool) -> Option<Shortage> {
     let deficit = figures.deficit();
-    let (policy, why) = match policy_shortage(mode, targets, figures, fragmented) {
+    let (policy, why) = match policy_shortage(mode, aim, figures, fragmented) {
         Some(found) if figures.headroom() > 0 => found,
         Some(_) | None => (Shortfall::default(), String::new()),
     };
@@ -98,11 +113,20 @@ struct Shortfall {
 
 fn policy_shortage(
     mode: AllocationMode,
-    targets: &Targets,
+    aim: &Aim,
     figures: &Figures,
     fragmented: bool,
 ) -> Option<(Shortfall, String)> {
     let available = figures.available();
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => {
+            let short = to_u32(i64::from(forecast.warm) - available - i64::from(forecast.coming));
+            let why = format!("{available} available; {}", forecast.reason());
+            let prefixes = Prefixes::holding(Addresses(short)).0;
+            return (short > 0).then_some((Shortfall { addresses: short, prefixes }, why));
+        }
+    };
     if let Some((warm, minimum)) = ip_targets(targets) {
         let short = to_u32((i64::from(warm) - available).max(i64::from(minimum) - i64::from(figures.total)));
         let why = format!(
@@ -142,8 +166,15 @@ pub(crate) struct Excess {
 }
 
 /// How much more than the targets the pool holds.
-pub(crate) fn excess(mode: AllocationMode, targets: &Targets, figures: &Figures) -> Excess {
+pub(crate) fn excess(mode: AllocationMode, aim: &Aim, figures: &Figures) -> Excess {
     let available = figures.available();
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => {
+            let over = to_u32(available - i64::from(forecast.warm)).min(forecast.spare);
+            return Excess { addresses: Addresses(over), prefixes: Prefixes(over / Prefixes::SIZE) };
+        }
+    };
     match (ip_targets(targets), mode) {
         (Some((warm, minimum)), AllocationMode::SecondaryAddresses) => {
             let over = (available - i64::from(warm)).min(i64::from(figures.total) - i64::from(minimum));
@@ -167,7 +198,7 @@ pub(crate) fn excess(mode: AllocationMode, targets: &Targets, figures: &Figures)
     }
 }
 
-/// What would be left beside an interface, to judge whether it may go (§3.5, §4.3).
+/// An interface and what would be left beside it, to judge whether it may go (§3.5, §4.3).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Others {
     /// Free addresses on the other interfaces.
@@ -176,10 +207,16 @@ pub(crate) struct Others {
     pub(crate) total: u32,
     /// Wholly unused prefixes on them.
     pub(crate) free_prefixes: u32,
+    /// Addresses on the interface itself, all free.
+    pub(crate) own: u32,
 }
 
 /// Whether the targets let an unused interface go; the rules that look at the interface itself are the caller's.
-pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures: &Figures, others: &Others) -> bool {
+pub(crate) fn interface_may_go(mode: AllocationMode, aim: &Aim, figures: &Figures, others: &Others) -> bool {
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => return others.free >= forecast.warm && others.own <= forecast.spare,
+    };
     let in_prefixes = |count: u32| match mode {
         AllocationMode::SecondaryAddresses => count,
         AllocationMode::Prefixes => Prefixes::holding(Addresses(count)).addresses().0,
@@ -199,9 +236,9 @@ pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures:
 mod tests {
     use super::*;
 
-    fn targets(warm_eni: u32, warm_ip: u32, warm_prefix: u32) -> Targets {
+    fn targets(warm_eni: u32, warm_ip: u32, warm_prefix: u32) -> Aim {
         let warm_ip = (warm_ip > 0).then_some(Addresses(warm_ip));
-        Targets { warm_eni, warm_ip, minimum_ip: None, warm_prefix: Prefixes(warm_prefix), max_eni: None }
+        Aim::Targets(Targets { warm_eni, warm_ip, minimum_ip: None, warm_prefix: Prefixes(warm_prefix) })
     }
 
     fn figures(slots: u32, total: u32, assigned: u32, max_pods: u32) -> Figures {

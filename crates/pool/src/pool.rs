@@ -11,9 +11,11 @@ use crate::cause::Refusal;
 use crate::effect::{CloudOperation, Effect, Reply, Signal};
 use crate::input::{
     AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
-    RestoredCooling,
+    RestoredCooling, Targets,
 };
+use crate::lean::Lean;
 use crate::persist::Journal;
+use crate::policy::Aim;
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
 use crate::subnets::Subnets;
@@ -43,6 +45,10 @@ pub struct Pool {
     pub(crate) store: Store,
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
+    /// What the lean policy has learned; it learns under either policy.
+    pub(crate) lean: Lean,
+    /// What the pool is to hold; decided anew with each drawing of consequences.
+    pub(crate) aim: Aim,
     pub(crate) schedulable: bool,
     pub(crate) terminating: bool,
 
@@ -96,6 +102,8 @@ impl Pool {
             store: Store::default(),
             journal: Journal::default(),
             waiting: Waiting::default(),
+            lean: Lean::new(now),
+            aim: Aim::Targets(Targets::default()),
             schedulable: true,
             terminating: false,
             interfaces_known: false,
@@ -268,6 +276,7 @@ impl Pool {
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);
+        self.take_aim(now);
         self.grow(now);
         self.shrink(now);
         self.look(now);

@@ -11,13 +11,13 @@ use freeboard_pool::{
     RestoredAllocation, RestoredCooling, Signal,
 };
 use jiff::SignedDuration;
-use world::{Fault, World, facts, settings};
+use world::{Fault, World, facts, settings, targets};
 
 const ROLE: (&str, &str) = ("kubernetes.io/role/cni", "1");
 
 fn warm_ip(warm: u32) -> PoolSettings {
     let mut settings = settings();
-    settings.targets.warm_ip = Some(Addresses(warm));
+    targets(&mut settings).warm_ip = Some(Addresses(warm));
     settings
 }
 
@@ -155,7 +155,7 @@ fn ranges_are_preferred_and_spill_over_when_full() {
 fn a_fragmented_subnet_serves_single_addresses() {
     let mut settings = settings();
     settings.mode = AllocationMode::Prefixes;
-    settings.targets.warm_prefix = Prefixes(1);
+    targets(&mut settings).warm_prefix = Prefixes(1);
     let mut world = World::new(settings, facts(3, 10, 110), "10.0.0.0/26");
     let space = &mut world.subnets.get_mut(&SubnetId::new("subnet-a")).unwrap().space;
     for low in [20, 40, 50] {
@@ -179,7 +179,7 @@ fn every_failure_has_its_cause() {
         (FailureKind::Other, "AssignPrivateIpAddresses", Cause::CloudUnavailable),
     ] {
         let mut settings = warm_ip(1);
-        settings.targets.max_eni = Some(1);
+        settings.max_eni = Some(1);
         let mut world = World::started(settings, facts(3, 10, 29), "10.0.0.0/24");
         world.standing_fault = Some((call, Fault::Fail(kind)));
         world.pod("first");
@@ -240,7 +240,7 @@ fn a_lost_answer_leaks_nothing_and_takes_nothing_twice() {
 #[test]
 fn a_released_address_cools_down_and_then_returns_longest_released_first() {
     let mut settings = settings();
-    settings.targets.warm_eni = 0;
+    targets(&mut settings).warm_eni = 0;
     let mut world = World::started(settings, facts(1, 4, 11), "10.0.0.0/24");
     let first = world.pod("a");
     world.pod("b");

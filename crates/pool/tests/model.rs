@@ -11,7 +11,7 @@ use freeboard_address::{Addresses, AttachmentKey, Prefixes, SubnetId};
 use freeboard_pool::{AllocationMode, Cause, FailureKind, PoolSettings, RangePreference, Reply, RequestId};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use world::{Fault, World, facts, settings};
+use world::{Fault, World, facts, settings, targets};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -83,10 +83,10 @@ fn any_settings() -> impl Strategy<Value = PoolSettings> {
         |(prefixes, warm_eni, warm_ip, minimum_ip, warm_prefix, preference)| {
             let mut settings = settings();
             settings.mode = if prefixes { AllocationMode::Prefixes } else { AllocationMode::SecondaryAddresses };
-            settings.targets.warm_eni = warm_eni;
-            settings.targets.warm_ip = warm_ip.map(Addresses);
-            settings.targets.minimum_ip = minimum_ip.map(Addresses);
-            settings.targets.warm_prefix = Prefixes(warm_prefix);
+            targets(&mut settings).warm_eni = warm_eni;
+            targets(&mut settings).warm_ip = warm_ip.map(Addresses);
+            targets(&mut settings).minimum_ip = minimum_ip.map(Addresses);
+            targets(&mut settings).warm_prefix = Prefixes(warm_prefix);
             settings.preference = preference;
             settings
         },

@@ -4,11 +4,11 @@ mod world;
 
 use freeboard_address::{Addresses, Prefixes};
 use freeboard_pool::{AllocationMode, PoolSettings, Targets};
-use world::{World, facts, settings};
+use world::{World, facts, settings, targets};
 
 fn with(change: impl FnOnce(&mut Targets)) -> PoolSettings {
     let mut settings = settings();
-    change(&mut settings.targets);
+    change(targets(&mut settings));
     settings
 }
 
@@ -21,7 +21,7 @@ fn warm_ip(warm: u32, minimum: u32) -> PoolSettings {
 
 fn prefixes(mut settings: PoolSettings, warm: u32) -> PoolSettings {
     settings.mode = AllocationMode::Prefixes;
-    settings.targets.warm_prefix = Prefixes(warm);
+    targets(&mut settings).warm_prefix = Prefixes(warm);
     settings
 }
 
@@ -172,7 +172,8 @@ fn warm_and_minimum_of_the_integration_suites() {
         steady(settings, (4, 15, 58), &[(0, expected)]);
     }
     for (warm_eni, max_eni, interfaces) in [(3, 2, 2), (3, 4, 3), (2, 2, 2)] {
-        let settings = with(|t| (t.warm_eni, t.max_eni) = (warm_eni, Some(max_eni)));
+        let mut settings = with(|t| t.warm_eni = warm_eni);
+        settings.max_eni = Some(max_eni);
         let world = World::started(settings, facts(4, 15, 58), "10.0.0.0/16");
         assert_eq!(world.pool.view().interfaces.len(), interfaces, "WARM_ENI_TARGET={warm_eni} MAX_ENI={max_eni}");
     }
