@@ -44,6 +44,16 @@ pub enum RangePreference {
     MostFree,
 }
 
+impl fmt::Display for RangePreference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SecondaryFirst => "secondary-first",
+            Self::PrimaryFirst => "primary-first",
+            Self::MostFree => "most-free",
+        })
+    }
+}
+
 /// How much the pool holds beyond what its pods have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -19,6 +19,7 @@ mod pool;
 mod reconcile;
 mod refusal;
 mod requests;
+mod settings;
 mod shrink;
 mod snapshot;
 mod store;
@@ -34,6 +35,7 @@ pub use input::{
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
 pub use pool::Pool;
+pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{
     AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
     SubnetView, Tally,

@@ -153,16 +153,6 @@ impl Pool {
         self.advance(now);
     }
 
-    /// New settings, as a whole.
-    pub fn handle_settings(&mut self, settings: PoolSettings, now: Timestamp) {
-        self.begin();
-        if self.settings != settings {
-            self.decide("obey new settings".to_owned(), "the settings changed".to_owned());
-            self.settings = settings;
-        }
-        self.advance(now);
-    }
-
     /// An ADD. Answered by [`Effect::Reply`] with `Assigned` or `Refused`; the same key gets the same address.
     pub fn handle_add(&mut self, request: RequestId, add: AddRequest, now: Timestamp) {
         self.begin();

@@ -186,7 +186,7 @@ fn one_address_over_the_target_is_given_back_by_one_call() {
     world.pod("a");
     world.pod("b");
     assert_eq!(world.figures(), "1/4/2");
-    world.pool.handle_settings(warm_ip(1, 0), world.now);
+    world.pool.handle_settings(warm_ip(1, 0), world.now).unwrap();
     world.settle();
     assert_eq!(world.figures(), "1/3/1");
     assert_eq!(world.count("UnassignPrivateIpAddresses"), 1);
