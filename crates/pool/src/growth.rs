@@ -233,6 +233,7 @@ impl Pool {
                 let figures = self.figures();
                 let stock = Stock {
                     available: figures.available(),
+                    pods_wait: figures.demand > 0,
                     cooling: figures.cooling,
                     room: self.room_in_service(now),
                     cooldown: self.settings.cooldown,

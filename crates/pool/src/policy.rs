@@ -398,8 +398,13 @@ mod tests {
     #[test]
     fn a_forecast_is_obeyed_like_a_target_with_patience() {
         let mut lean = crate::lean::Lean::new(jiff::Timestamp::UNIX_EPOCH);
-        let stock =
-            crate::lean::Stock { available: 0, cooling: 0, room: 9, cooldown: jiff::SignedDuration::from_secs(30) };
+        let stock = crate::lean::Stock {
+            available: 0,
+            pods_wait: false,
+            cooling: 0,
+            room: 9,
+            cooldown: jiff::SignedDuration::from_secs(30),
+        };
         let forecast = lean.forecast(&stock, jiff::Timestamp::UNIX_EPOCH);
         let singles = AllocationMode::SecondaryAddresses;
         let short = |mode, pool: &Figures| shortage(mode, &Aim::Forecast(forecast), pool, false);
