@@ -178,13 +178,14 @@ fn network_settings(settings: &Settings) -> Value {
 fn pool_settings(settings: &Settings) -> Value {
     json!({
         "WARM_IP_TARGET": settings.warm_ip_target.unwrap_or(0),
-        "WARM_ENI_TARGET": settings.warm_eni_target,
+        "WARM_ENI_TARGET": settings.effective_warm_eni_target(),
         "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": settings.custom_networking,
         "AWS_MANAGE_ENIS_NON_SCHEDULABLE": settings.manage_non_schedulable,
         "ENABLE_SUBNET_DISCOVERY": settings.subnet_discovery,
         // The incumbent shows five; these are the others that decide.
         "MINIMUM_IP_TARGET": settings.minimum_ip_target.unwrap_or(0),
-        "WARM_PREFIX_TARGET": settings.warm_prefix_target,
+        "WARM_PREFIX_TARGET": settings.effective_warm_prefix_target(),
+        "FREEBOARD_POLICY": settings.policy(),
         "ENABLE_PREFIX_DELEGATION": settings.prefix_delegation,
         "MAX_ENI": settings.max_eni.unwrap_or(0),
         "IP_COOLDOWN_PERIOD": settings.cooldown_seconds,

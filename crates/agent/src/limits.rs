@@ -106,12 +106,58 @@ mod tests {
         }
     }
 
+    /// The whole file of EKS is ENIs × (IPv4 − 1) + 2 for every type (anchors D5).
     #[test]
-    fn max_pods_follows_the_rule_of_eks() {
-        let m5 = known("m5.large").unwrap();
-        assert_eq!(m5.max_pods(false, None), 29);
-        assert_eq!(m5.max_pods(false, Some(2)), 20);
-        assert_eq!(m5.max_pods(true, None), 110);
-        assert_eq!(known("m5.24xlarge").unwrap().max_pods(true, None), 250);
+    fn max_pods_follows_the_rule_of_eks_for_every_type() {
+        assert_eq!(TABLE.lines().skip(1).count(), 1391);
+        for line in TABLE.lines().skip(1) {
+            let limits = parse(line).unwrap();
+            let expected = limits.interfaces * (limits.addresses_per_interface - 1) + 2;
+            assert_eq!(limits.max_pods(false, None), expected, "{line}");
+        }
+    }
+
+    /// The table of anchors D5; custom networking (CN) takes the primary interface out.
+    #[test]
+    fn max_pods_of_well_known_types() {
+        const NO_PREFIXES: Option<(u32, u32)> = None;
+        // Types; ENIs, IPv4 each, vCPUs; pods with single addresses and with CN; with prefixes and with both.
+        for (types, (interfaces, addresses, processors), (plain, custom), prefixes) in [
+            ("t2.micro", (2, 2, 1), (4, 3), NO_PREFIXES),
+            ("t3.nano t3.micro", (2, 2, 2), (4, 3), Some((34, 18))),
+            ("t3.small", (3, 4, 2), (11, 8), Some((110, 98))),
+            ("t3.medium", (3, 6, 2), (17, 12), Some((110, 110))),
+            ("t3.large", (3, 12, 2), (35, 24), Some((110, 110))),
+            ("t3.xlarge m5.xlarge", (4, 15, 4), (58, 44), Some((110, 110))),
+            ("t3.2xlarge m5.2xlarge", (4, 15, 8), (58, 44), Some((110, 110))),
+            ("m4.large", (2, 10, 2), (20, 11), NO_PREFIXES),
+            ("m5.large", (3, 10, 2), (29, 20), Some((110, 110))),
+            ("g4dn.xlarge", (3, 10, 4), (29, 20), Some((110, 110))),
+            ("m5.4xlarge", (8, 30, 16), (234, 205), Some((110, 110))),
+            ("m5.8xlarge", (8, 30, 32), (234, 205), Some((250, 250))),
+            ("m5.12xlarge", (8, 30, 48), (234, 205), Some((250, 250))),
+            ("c4.8xlarge", (8, 30, 36), (234, 205), NO_PREFIXES),
+            ("x1.32xlarge", (8, 30, 128), (234, 205), NO_PREFIXES),
+            ("c5.18xlarge", (15, 50, 72), (737, 688), Some((250, 250))),
+            ("m5.24xlarge m5.metal p3dn.24xlarge p4d.24xlarge", (15, 50, 96), (737, 688), Some((250, 250))),
+            ("c6i.32xlarge", (15, 50, 128), (737, 688), Some((250, 250))),
+            ("m7i.48xlarge", (15, 50, 192), (737, 688), Some((250, 250))),
+        ] {
+            for name in types.split(' ') {
+                let limits = known(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+                assert_eq!((limits.interfaces, limits.addresses_per_interface), (interfaces, addresses), "{name}");
+                assert_eq!((limits.processors, limits.prefixes_supported), (processors, prefixes.is_some()), "{name}");
+                let without_primary = Limits { interfaces: interfaces - 1, ..limits };
+                assert_eq!(
+                    (limits.max_pods(false, None), without_primary.max_pods(false, None)),
+                    (plain, custom),
+                    "{name}"
+                );
+                if let Some(expected) = prefixes {
+                    assert_eq!((limits.max_pods(true, None), without_primary.max_pods(true, None)), expected, "{name}");
+                }
+            }
+        }
+        assert_eq!(known("m5.large").unwrap().max_pods(false, Some(2)), 20, "MAX_ENI counts");
     }
 }

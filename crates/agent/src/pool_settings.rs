@@ -1,7 +1,7 @@
 //! The engine's settings and facts, from the agent's settings and the instance's limits.
 
 use freeboard_address::{Addresses, Prefixes};
-use freeboard_pool::{AllocationMode, Pacing, PoolSettings, RangePreference, Targets};
+use freeboard_pool::{AllocationMode, Pacing, Policy, PoolSettings, RangePreference, Targets};
 use freeboard_settings::Settings;
 use jiff::SignedDuration;
 
@@ -16,13 +16,16 @@ pub fn pool_settings(settings: &Settings, prefixes_supported: bool) -> PoolSetti
         } else {
             AllocationMode::SecondaryAddresses
         },
-        targets: Targets {
-            warm_eni: settings.warm_eni_target,
-            warm_ip: settings.warm_ip_target.map(Addresses),
-            minimum_ip: settings.minimum_ip_target.map(Addresses),
-            warm_prefix: Prefixes(settings.warm_prefix_target),
-            max_eni: settings.max_eni,
+        policy: match settings.policy() {
+            freeboard_settings::Policy::Lean => Policy::Lean,
+            freeboard_settings::Policy::Compatible => Policy::Compatible(Targets {
+                warm_eni: settings.effective_warm_eni_target(),
+                warm_ip: settings.warm_ip_target.map(Addresses),
+                minimum_ip: settings.minimum_ip_target.map(Addresses),
+                warm_prefix: Prefixes(settings.effective_warm_prefix_target()),
+            }),
         },
+        max_eni: settings.max_eni,
         cooldown: seconds(settings.cooldown_seconds),
         preference: match settings.range_preference {
             freeboard_settings::RangePreference::SecondaryFirst => RangePreference::SecondaryFirst,

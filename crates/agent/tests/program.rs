@@ -78,5 +78,5 @@ fn a_read_only_state_directory_stops_it_and_is_named() {
 fn the_settings_are_printed_as_a_page() {
     let output = Command::new(env!("CARGO_BIN_EXE_freeboard-agent")).arg("--print-settings").output().unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && page.contains("| `WARM_ENI_TARGET` | `1` |"), "{page}");
+    assert!(output.status.success() && page.contains("| `FREEBOARD_POLICY` | not set |"), "{page}");
 }

@@ -28,6 +28,7 @@ impl Pool {
         match outcome {
             Ok(success) => {
                 self.actions.remove(&action);
+                self.lean.answered(action, operation.since, now);
                 self.succeed(&operation, success, now);
             }
             Err(failure) => self.fail(&operation, &failure, now),

@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
 use crate::effect::CloudOperation;
-use crate::input::AllocationMode;
-use crate::policy::{self, Figures, Shortage};
+use crate::input::{AllocationMode, Policy};
+use crate::lean::Stock;
+use crate::policy::{self, Aim, Figures, Shortage};
 use crate::pool::Pool;
 use crate::store::{Interface, Phase};
 use crate::subnets::Allowance;
@@ -220,6 +221,43 @@ impl Pool {
         }
     }
 
+    /// Decides what the pool is to hold from now on.
+    pub(crate) fn take_aim(&mut self, now: Timestamp) {
+        self.aim = match self.settings.policy {
+            Policy::Compatible(targets) => Aim::Targets(targets),
+            Policy::Lean => {
+                let figures = self.figures();
+                let stock = Stock {
+                    available: figures.available(),
+                    pods_wait: figures.demand > 0,
+                    cooling: figures.cooling,
+                    room: self.room_in_service(now),
+                    cooldown: self.settings.cooldown,
+                };
+                let forecast = self.lean.forecast(&stock, now);
+                if let Some(at) = self.lean.look_again(&forecast, now) {
+                    self.wake(at, "what pods are expected to need is judged anew", now);
+                }
+                Aim::Forecast(forecast)
+            }
+        };
+    }
+
+    /// Addresses that one call on an interface in service could bring.
+    fn room_in_service(&self, now: Timestamp) -> u32 {
+        let open = self.store.interfaces.values().filter(|interface| {
+            interface.is_open()
+                && interface.full_since.is_none()
+                && !self.is_excluded(interface)
+                && !self.subnets.is_exhausted(&interface.subnet, now)
+        });
+        let slots: u32 = open.map(|interface| self.slots_per_interface() - self.slots_taken(interface)).sum();
+        match self.mode() {
+            AllocationMode::SecondaryAddresses => slots,
+            AllocationMode::Prefixes => Prefixes(slots).addresses().0,
+        }
+    }
+
     /// Attaches what was created and sets up the host for what is attached.
     fn bring_into_service(&mut self, now: Timestamp) {
         if !self.store.interfaces.values().any(|i| matches!(i.phase, Phase::Created | Phase::Unprepared)) {
@@ -236,7 +274,7 @@ impl Pool {
     }
 
     pub(crate) fn shortage(&self, fragmented: bool) -> Option<Shortage> {
-        policy::shortage(self.mode(), &self.settings.targets, &self.figures(), fragmented)
+        policy::shortage(self.mode(), &self.aim, &self.figures(), fragmented)
     }
 
     /// Single addresses beside prefixes, where no aligned /28 is left.
@@ -398,7 +436,7 @@ impl Pool {
 
     /// The interfaces that the node may have: the type's limit, `MAX_ENI`, or fewer as learned from the cloud.
     pub(crate) fn interface_limit(&self) -> u32 {
-        let configured = self.settings.targets.max_eni.filter(|limit| *limit >= 1).unwrap_or(u32::MAX);
+        let configured = self.settings.max_eni.filter(|limit| *limit >= 1).unwrap_or(u32::MAX);
         let learned = self.learned_limit.as_ref().map_or(u32::MAX, |(limit, _)| *limit);
         self.facts.interface_limit.min(configured).min(learned)
     }

@@ -1,6 +1,7 @@
 //! What goes into the engine: settings, facts about the node, requests of the plugin and answers of the cloud.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use freeboard_address::{
@@ -43,8 +44,28 @@ pub enum RangePreference {
     MostFree,
 }
 
-/// The targets of the Amazon VPC CNI, with its meanings (aws-vpc-cni §4.1). `None` is "not set".
+impl fmt::Display for RangePreference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SecondaryFirst => "secondary-first",
+            Self::PrimaryFirst => "primary-first",
+            Self::MostFree => "most-free",
+        })
+    }
+}
+
+/// How much the pool holds beyond what its pods have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// What the next cloud round trip is expected to consume, learned from this node.
+    Lean,
+    /// What the targets of the Amazon VPC CNI say, by its formulas.
+    Compatible(Targets),
+}
+
+/// The targets of the Amazon VPC CNI, with its meanings (aws-vpc-cni §4.1). `None` is "not set".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Targets {
     /// `WARM_ENI_TARGET`: spare full interfaces.
     pub warm_eni: u32,
@@ -54,8 +75,15 @@ pub struct Targets {
     pub minimum_ip: Option<Addresses>,
     /// `WARM_PREFIX_TARGET`: spare /28 prefixes.
     pub warm_prefix: Prefixes,
-    /// `MAX_ENI`: cap on interfaces, below the instance type's.
-    pub max_eni: Option<u32>,
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { warm_eni, warm_ip, minimum_ip, warm_prefix } = self;
+        let ip = |target: &Option<Addresses>| target.unwrap_or(Addresses::ZERO).0;
+        write!(f, "WARM_ENI_TARGET={warm_eni} WARM_IP_TARGET={} ", ip(warm_ip))?;
+        write!(f, "MINIMUM_IP_TARGET={} WARM_PREFIX_TARGET={}", ip(minimum_ip), warm_prefix.0)
+    }
 }
 
 /// How the engine spaces what it does. The defaults are the Amazon VPC CNI's where it has the same notion (aws-vpc-cni §1.6,
@@ -109,8 +137,10 @@ impl Default for Pacing {
 pub struct PoolSettings {
     /// Single addresses or prefixes.
     pub mode: AllocationMode,
-    /// The warm targets.
-    pub targets: Targets,
+    /// How much is held beyond what the pods have.
+    pub policy: Policy,
+    /// `MAX_ENI`: cap on interfaces, below the instance type's.
+    pub max_eni: Option<u32>,
     /// How long an address rests after use.
     pub cooldown: SignedDuration,
     /// Which range is preferred.

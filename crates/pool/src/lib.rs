@@ -12,6 +12,7 @@ mod cloud;
 mod effect;
 mod growth;
 mod input;
+mod lean;
 mod persist;
 mod placement;
 mod policy;
@@ -19,6 +20,7 @@ mod pool;
 mod reconcile;
 mod refusal;
 mod requests;
+mod settings;
 mod shrink;
 mod snapshot;
 mod store;
@@ -30,10 +32,11 @@ pub use cause::{Cause, Place, Refusal};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
     AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
-    ObservedInterface, ObservedSubnet, OperationId, Pacing, PoolSettings, RangePreference, RequestId,
+    ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
 pub use pool::Pool;
+pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{
     AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
     SubnetView, Tally,

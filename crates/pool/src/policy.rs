@@ -6,6 +6,26 @@
 use freeboard_address::{Addresses, Prefixes};
 
 use crate::input::{AllocationMode, Targets};
+use crate::lean::Forecast;
+
+/// What the pool is to hold beyond what its pods have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// What the targets of the Amazon VPC CNI say.
+    Targets(Targets),
+    /// What the node has learned.
+    Forecast(Forecast),
+}
+
+impl Aim {
+    /// Why something is given back.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Targets(targets) => format!("the targets are met without it: {targets}"),
+            Self::Forecast(forecast) => format!("it was over for two minutes: {}", forecast.reason()),
+        }
+    }
+}
 
 /// What the formulas look at: addresses in service or on their way there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +46,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Addresses that can be given, less the demand; negative when more are wanted than there are.
-    fn available(&self) -> i64 {
+    pub(crate) fn available(&self) -> i64 {
         i64::from(self.total) - i64::from(self.assigned) - i64::from(self.cooling) - i64::from(self.demand)
     }
 
@@ -64,14 +84,9 @@ pub(crate) struct Shortage {
 
 /// Whether, and by how much, the pool is too small (§4.2, §4.3). `fragmented`: single addresses stand in for prefixes, so a warm
 /// prefix is not asked for: one spare address is.
-pub(crate) fn shortage(
-    mode: AllocationMode,
-    targets: &Targets,
-    figures: &Figures,
-    fragmented: bool,
-) -> Option<Shortage> {
+pub(crate) fn shortage(mode: AllocationMode, aim: &Aim, figures: &Figures, fragmented: bool) -> Option<Shortage> {
     let deficit = figures.deficit();
-    let (policy, why) = match policy_shortage(mode, targets, figures, fragmented) {
+    let (policy, why) = match policy_shortage(mode, aim, figures, fragmented) {
         Some(found) if figures.headroom() > 0 => found,
         Some(_) | None => (Shortfall::default(), String::new()),
     };
@@ -98,11 +113,20 @@ struct Shortfall {
 
 fn policy_shortage(
     mode: AllocationMode,
-    targets: &Targets,
+    aim: &Aim,
     figures: &Figures,
     fragmented: bool,
 ) -> Option<(Shortfall, String)> {
     let available = figures.available();
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => {
+            let short = to_u32(i64::from(forecast.warm) - available - i64::from(forecast.coming));
+            let why = format!("{available} available; {}", forecast.reason());
+            let prefixes = Prefixes::holding(Addresses(short)).0;
+            return (short > 0).then_some((Shortfall { addresses: short, prefixes }, why));
+        }
+    };
     if let Some((warm, minimum)) = ip_targets(targets) {
         let short = to_u32((i64::from(warm) - available).max(i64::from(minimum) - i64::from(figures.total)));
         let why = format!(
@@ -142,8 +166,15 @@ pub(crate) struct Excess {
 }
 
 /// How much more than the targets the pool holds.
-pub(crate) fn excess(mode: AllocationMode, targets: &Targets, figures: &Figures) -> Excess {
+pub(crate) fn excess(mode: AllocationMode, aim: &Aim, figures: &Figures) -> Excess {
     let available = figures.available();
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => {
+            let over = to_u32(available - i64::from(forecast.warm)).min(forecast.spare);
+            return Excess { addresses: Addresses(over), prefixes: Prefixes(over / Prefixes::SIZE) };
+        }
+    };
     match (ip_targets(targets), mode) {
         (Some((warm, minimum)), AllocationMode::SecondaryAddresses) => {
             let over = (available - i64::from(warm)).min(i64::from(figures.total) - i64::from(minimum));
@@ -167,7 +198,7 @@ pub(crate) fn excess(mode: AllocationMode, targets: &Targets, figures: &Figures)
     }
 }
 
-/// What would be left beside an interface, to judge whether it may go (§3.5, §4.3).
+/// An interface and what would be left beside it, to judge whether it may go (§3.5, §4.3).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Others {
     /// Free addresses on the other interfaces.
@@ -176,10 +207,16 @@ pub(crate) struct Others {
     pub(crate) total: u32,
     /// Wholly unused prefixes on them.
     pub(crate) free_prefixes: u32,
+    /// Addresses on the interface itself, all free.
+    pub(crate) own: u32,
 }
 
 /// Whether the targets let an unused interface go; the rules that look at the interface itself are the caller's.
-pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures: &Figures, others: &Others) -> bool {
+pub(crate) fn interface_may_go(mode: AllocationMode, aim: &Aim, figures: &Figures, others: &Others) -> bool {
+    let targets = match aim {
+        Aim::Targets(targets) => targets,
+        Aim::Forecast(forecast) => return others.free >= forecast.warm && others.own <= forecast.spare,
+    };
     let in_prefixes = |count: u32| match mode {
         AllocationMode::SecondaryAddresses => count,
         AllocationMode::Prefixes => Prefixes::holding(Addresses(count)).addresses().0,
@@ -199,9 +236,9 @@ pub(crate) fn interface_may_go(mode: AllocationMode, targets: &Targets, figures:
 mod tests {
     use super::*;
 
-    fn targets(warm_eni: u32, warm_ip: u32, warm_prefix: u32) -> Targets {
+    fn targets(warm_eni: u32, warm_ip: u32, warm_prefix: u32) -> Aim {
         let warm_ip = (warm_ip > 0).then_some(Addresses(warm_ip));
-        Targets { warm_eni, warm_ip, minimum_ip: None, warm_prefix: Prefixes(warm_prefix), max_eni: None }
+        Aim::Targets(Targets { warm_eni, warm_ip, minimum_ip: None, warm_prefix: Prefixes(warm_prefix) })
     }
 
     fn figures(slots: u32, total: u32, assigned: u32, max_pods: u32) -> Figures {
@@ -273,5 +310,113 @@ mod tests {
         let waiting = Figures { demand: 2, ..figures(14, 3, 3, 3) };
         let found = shortage(AllocationMode::SecondaryAddresses, &targets(1, 0, 0), &waiting, false).unwrap();
         assert_eq!(found.addresses, Addresses(2));
+    }
+
+    /// The same pool as the Amazon VPC CNI counts it: a cooling address is available.
+    fn as_counted_there(figures: &Figures) -> Figures {
+        Figures { cooling: 0, ..*figures }
+    }
+
+    /// Theirs finds a target met by addresses that rest (§12 pain 2); ours does not. The formulas are the same.
+    #[test]
+    fn a_cooling_address_is_available_there_and_not_here() {
+        let singles = AllocationMode::SecondaryAddresses;
+        let pool = Figures { cooling: 1, ..figures(9, 5, 3, 500) };
+        for (aim, theirs, ours) in
+            [(targets(1, 1, 0), None, None), (targets(1, 2, 0), None, Some(1)), (targets(1, 3, 0), Some(1), Some(2))]
+        {
+            let short = |figures: &Figures| shortage(singles, &aim, figures, false).map(|short| short.addresses.0);
+            assert_eq!((short(&as_counted_there(&pool)), short(&pool)), (theirs, ours), "{aim:?}");
+        }
+        let over = |figures: &Figures| excess(singles, &targets(1, 1, 0), figures).addresses.0;
+        assert_eq!((over(&as_counted_there(&pool)), over(&pool)), (1, 0));
+    }
+
+    /// `WarmENIInteractions` of §11.1: eni-1, the primary one, has 2 used; eni-2 has 2 free; eni-3 has 1 free.
+    #[test]
+    fn an_interface_goes_when_both_targets_are_met_without_it() {
+        let may_go = |others: &[(u32, u32)], own: u32, warm: u32, minimum: u32| {
+            let (free, total) = others.iter().fold((0, 0), |(free, total), other| (free + other.0, total + other.1));
+            let targets =
+                Targets { warm_ip: Some(Addresses(warm)), minimum_ip: Some(Addresses(minimum)), ..Targets::default() };
+            let beside = Others { free, total, free_prefixes: 0, own };
+            let all = figures(14, total + own, 2, 500);
+            interface_may_go(AllocationMode::SecondaryAddresses, &Aim::Targets(targets), &all, &beside)
+        };
+        let (first, second, third) = ((0, 2), (2, 2), (1, 1));
+        for (warm, minimum, second_goes, third_goes) in
+            [(3, 1, false, false), (1, 5, false, false), (2, 4, false, true)]
+        {
+            assert_eq!(may_go(&[first, third], 2, warm, minimum), second_goes, "eni-2: W={warm} M={minimum}");
+            assert_eq!(may_go(&[first, second], 1, warm, minimum), third_goes, "eni-3: W={warm} M={minimum}");
+        }
+        for (warm, minimum, second_goes) in [(0, 3, false), (0, 2, true)] {
+            assert_eq!(may_go(&[first], 2, warm, minimum), second_goes, "eni-2 alone: W={warm} M={minimum}");
+        }
+    }
+
+    /// §4.2 and §4.3 with prefixes: ceil((assigned + W) / 16), ceil(M / 16), and no more than are wholly free.
+    #[test]
+    fn prefixes_over_the_targets() {
+        for (assigned, free_prefixes, total_prefixes, warm, minimum, over) in [
+            (0, 2, 2, 5, 0, 1),
+            (0, 1, 1, 5, 0, 0),
+            (11, 2, 3, 5, 0, 2),
+            (12, 2, 3, 5, 0, 1),
+            (12, 0, 3, 5, 0, 0),
+            (1, 3, 4, 1, 33, 1),
+        ] {
+            let targets =
+                Targets { warm_ip: Some(Addresses(warm)), minimum_ip: Some(Addresses(minimum)), ..Targets::default() };
+            let pool = Figures { free_prefixes, total_prefixes, ..figures(9, total_prefixes * 16, assigned, 500) };
+            let found = excess(AllocationMode::Prefixes, &Aim::Targets(targets), &pool).prefixes;
+            assert_eq!(found, Prefixes(over), "{pool:?} W={warm} M={minimum}");
+        }
+        for (free_prefixes, warm_prefix, over) in [(2, 1, 1), (1, 1, 0), (1, 0, 1), (0, 0, 0)] {
+            let pool = Figures { free_prefixes, total_prefixes: 3, ..figures(9, 48, 1, 500) };
+            let found = excess(AllocationMode::Prefixes, &targets(1, 0, warm_prefix), &pool).prefixes;
+            assert_eq!(found, Prefixes(over), "{free_prefixes} free, P={warm_prefix}");
+        }
+    }
+
+    /// Single addresses are never given back one by one under WARM_ENI_TARGET; an interface goes with (E + 1) × slots available.
+    #[test]
+    fn a_warm_interface_target_gives_back_interfaces_only() {
+        let singles = AllocationMode::SecondaryAddresses;
+        for (total, assigned, warm_eni, goes) in
+            [(6, 1, 1, false), (6, 0, 1, true), (9, 3, 1, true), (3, 0, 0, true), (6, 4, 0, false)]
+        {
+            let pool = figures(3, total, assigned, 500);
+            let aim = targets(warm_eni, 0, 0);
+            let beside = Others { free: 0, total: 0, free_prefixes: 0, own: 3 };
+            assert_eq!(interface_may_go(singles, &aim, &pool, &beside), goes, "E={warm_eni} {pool:?}");
+            assert_eq!(excess(singles, &aim, &pool), Excess::default());
+        }
+    }
+
+    /// Under the lean policy what is over goes only as far as it was over for long.
+    #[test]
+    fn a_forecast_is_obeyed_like_a_target_with_patience() {
+        let mut lean = crate::lean::Lean::new(jiff::Timestamp::UNIX_EPOCH);
+        let stock = crate::lean::Stock {
+            available: 0,
+            pods_wait: false,
+            cooling: 0,
+            room: 9,
+            cooldown: jiff::SignedDuration::from_secs(30),
+        };
+        let forecast = lean.forecast(&stock, jiff::Timestamp::UNIX_EPOCH);
+        let singles = AllocationMode::SecondaryAddresses;
+        let short = |mode, pool: &Figures| shortage(mode, &Aim::Forecast(forecast), pool, false);
+        assert_eq!(short(singles, &figures(9, 3, 3, 29)).unwrap().addresses, Addresses(1));
+        assert_eq!(short(AllocationMode::Prefixes, &figures(9, 16, 16, 29)).unwrap().prefixes, Prefixes(1));
+        assert_eq!(short(singles, &figures(9, 4, 3, 29)), None);
+        assert_eq!(short(singles, &figures(9, 29, 29, 29)), None, "max pods caps it");
+        for (spare, over) in [(0, 0), (2, 2), (9, 5)] {
+            let mut patient = forecast;
+            patient.spare = spare;
+            let aim = Aim::Forecast(patient);
+            assert_eq!(excess(singles, &aim, &figures(9, 9, 3, 29)).addresses, Addresses(over), "{spare} spare");
+        }
     }
 }

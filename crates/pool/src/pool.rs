@@ -11,9 +11,11 @@ use crate::cause::Refusal;
 use crate::effect::{CloudOperation, Effect, Reply, Signal};
 use crate::input::{
     AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
-    RestoredCooling,
+    RestoredCooling, Targets,
 };
+use crate::lean::Lean;
 use crate::persist::Journal;
+use crate::policy::Aim;
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
 use crate::subnets::Subnets;
@@ -43,6 +45,10 @@ pub struct Pool {
     pub(crate) store: Store,
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
+    /// What the lean policy has learned; it learns under either policy.
+    pub(crate) lean: Lean,
+    /// What the pool is to hold; decided anew with each drawing of consequences.
+    pub(crate) aim: Aim,
     pub(crate) schedulable: bool,
     pub(crate) terminating: bool,
 
@@ -98,6 +104,8 @@ impl Pool {
             store: Store::default(),
             journal: Journal::default(),
             waiting: Waiting::default(),
+            lean: Lean::new(now),
+            aim: Aim::Targets(Targets::default()),
             schedulable: true,
             terminating: false,
             interfaces_known: false,
@@ -145,16 +153,6 @@ impl Pool {
         self.begin();
         self.to_restore = Some((allocations, cooling));
         self.restore(now);
-        self.advance(now);
-    }
-
-    /// New settings, as a whole.
-    pub fn handle_settings(&mut self, settings: PoolSettings, now: Timestamp) {
-        self.begin();
-        if self.settings != settings {
-            self.decide("obey new settings".to_owned(), "the settings changed".to_owned());
-            self.settings = settings;
-        }
         self.advance(now);
     }
 
@@ -271,6 +269,7 @@ impl Pool {
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);
+        self.take_aim(now);
         self.grow(now);
         self.shrink(now);
         self.look(now);

@@ -231,6 +231,7 @@ impl Pool {
         let previous = self.store.cell(address).cloned().unwrap_or(Cell::Free { released: None });
         let key = add.key.clone();
         self.store.assign(address, Assignment { key: add.key, pod: add.pod, since: now });
+        self.lean.arrived(now);
         let Some(reply) = self.assigned_reply(address) else { return };
         let revision = self.persist();
         self.journal.promise(Promise {

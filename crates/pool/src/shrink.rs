@@ -168,7 +168,7 @@ impl Pool {
             self.wake(at, "an unused interface is old enough to be given back", now);
         }
         if let Some((_, id)) = best {
-            self.give_back(&id, "no pod is on it and the targets are met without it".to_owned(), now);
+            self.give_back(&id, format!("no pod is on it, and {}", self.aim.reason()), now);
         }
     }
 
@@ -184,18 +184,19 @@ impl Pool {
         };
         let free_prefixes = others().map(|interface| interface.blocks.sums().unused_prefixes).sum();
         let tally = crate::store::sum(others().map(Interface::tally));
-        let beside = Others { free: tally.free, total: tally.total, free_prefixes };
-        let targets = &self.settings.targets;
+        let own = interface.tally().total;
+        let beside = Others { free: tally.free, total: tally.total, free_prefixes, own };
         let mut after = *figures;
         for cidr in interface.blocks.keys() {
             without(&mut after, *cidr);
         }
-        policy::interface_may_go(self.mode(), targets, figures, &beside)
-            && policy::shortage(self.mode(), targets, &after, false).is_none()
+        policy::interface_may_go(self.mode(), &self.aim, figures, &beside)
+            && policy::shortage(self.mode(), &self.aim, &after, false).is_none()
     }
 
     fn give_back(&mut self, id: &EniId, why: String, now: Timestamp) {
         self.decide(format!("give {id} back"), why);
+        self.lean.gave_back();
         if let Some(interface) = self.store.interfaces.get_mut(id) {
             interface.phase = Phase::Releasing;
         }
@@ -204,7 +205,7 @@ impl Pool {
 
     fn give_back_blocks(&mut self, now: Timestamp) {
         let mut figures = self.figures();
-        let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.settings.targets, &figures);
+        let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.aim, &figures);
         let nothing_over = addresses.is_zero() && prefixes.is_zero();
         if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
             return;
@@ -223,7 +224,7 @@ impl Pool {
             };
             let mut after = figures;
             without(&mut after, cidr);
-            if fits && policy::shortage(self.mode(), &self.settings.targets, &after, false).is_none() {
+            if fits && policy::shortage(self.mode(), &self.aim, &after, false).is_none() {
                 figures = after;
                 addresses = addresses.minus(size);
                 prefixes = prefixes.minus(Prefixes(u32::from(is_prefix)));
@@ -238,11 +239,9 @@ impl Pool {
             return self.wake(due, "addresses over the target are to be given back", now);
         }
         self.last_shrink = Some(now);
+        self.lean.gave_back();
         for (interface, blocks) in chosen {
-            self.decide(
-                format!("give back {} blocks of {interface}", blocks.len()),
-                "they are over the targets".to_owned(),
-            );
+            self.decide(format!("give back {} blocks of {interface}", blocks.len()), self.aim.reason());
             self.unassign(interface, blocks, now);
         }
     }

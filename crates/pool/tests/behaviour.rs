@@ -11,13 +11,13 @@ use freeboard_pool::{
     RestoredAllocation, RestoredCooling, Signal,
 };
 use jiff::SignedDuration;
-use world::{Fault, World, facts, settings};
+use world::{Fault, World, facts, settings, targets};
 
 const ROLE: (&str, &str) = ("kubernetes.io/role/cni", "1");
 
 fn warm_ip(warm: u32) -> PoolSettings {
     let mut settings = settings();
-    settings.targets.warm_ip = Some(Addresses(warm));
+    targets(&mut settings).warm_ip = Some(Addresses(warm));
     settings
 }
 
@@ -155,7 +155,7 @@ fn ranges_are_preferred_and_spill_over_when_full() {
 fn a_fragmented_subnet_serves_single_addresses() {
     let mut settings = settings();
     settings.mode = AllocationMode::Prefixes;
-    settings.targets.warm_prefix = Prefixes(1);
+    targets(&mut settings).warm_prefix = Prefixes(1);
     let mut world = World::new(settings, facts(3, 10, 110), "10.0.0.0/26");
     let space = &mut world.subnets.get_mut(&SubnetId::new("subnet-a")).unwrap().space;
     for low in [20, 40, 50] {
@@ -179,7 +179,7 @@ fn every_failure_has_its_cause() {
         (FailureKind::Other, "AssignPrivateIpAddresses", Cause::CloudUnavailable),
     ] {
         let mut settings = warm_ip(1);
-        settings.targets.max_eni = Some(1);
+        settings.max_eni = Some(1);
         let mut world = World::started(settings, facts(3, 10, 29), "10.0.0.0/24");
         world.standing_fault = Some((call, Fault::Fail(kind)));
         world.pod("first");
@@ -240,7 +240,7 @@ fn a_lost_answer_leaks_nothing_and_takes_nothing_twice() {
 #[test]
 fn a_released_address_cools_down_and_then_returns_longest_released_first() {
     let mut settings = settings();
-    settings.targets.warm_eni = 0;
+    targets(&mut settings).warm_eni = 0;
     let mut world = World::started(settings, facts(1, 4, 11), "10.0.0.0/24");
     let first = world.pod("a");
     world.pod("b");
@@ -563,7 +563,7 @@ fn switching_to_prefixes_and_back_leaves_live_pods_alone_and_drains_the_other_ki
     prefixes.mode = AllocationMode::Prefixes;
     let mut world = World::started(singles.clone(), facts(2, 10, 100), "10.0.0.0/24");
     let before: Vec<_> = (0..5).map(|n| world.pod(&format!("single-{n}"))).collect();
-    world.pool.handle_settings(prefixes, world.now);
+    world.pool.handle_settings(prefixes, world.now).unwrap();
     for n in 0..12 {
         world.pod(&format!("prefix-{n}"));
     }
@@ -578,7 +578,7 @@ fn switching_to_prefixes_and_back_leaves_live_pods_alone_and_drains_the_other_ki
     let view = world.pool.view();
     let mut singles_left = view.interfaces.iter().flat_map(|i| &i.blocks).filter(|block| !block.is_prefix);
     assert!(singles_left.all(|block| block.tally.assigned == 1), "single addresses without a pod drain");
-    world.pool.handle_settings(singles, world.now);
+    world.pool.handle_settings(singles, world.now).unwrap();
     for n in 0..12 {
         world.del(&format!("prefix-{n}"));
     }
@@ -609,8 +609,10 @@ fn lowering_max_eni_and_targets_converges_without_touching_live_pods() {
     let before: Vec<_> = (0..10).map(|n| world.pod(&format!("pod-{n}"))).collect();
     assert!(world.pool.view().interfaces.len() >= 4, "{}", world.figures());
     let mut less = warm_ip(1);
-    less.targets.max_eni = Some(2);
-    world.pool.handle_settings(less, world.now);
+    less.max_eni = Some(2);
+    assert!(world.pool.handle_settings(less.clone(), world.now).is_err(), "more interfaces are in use than MAX_ENI=2");
+    less.max_eni = None;
+    world.pool.handle_settings(less.clone(), world.now).unwrap();
     world.pass(300);
     let after: Vec<_> = (0..10).map(|n| world.pool.holds(&World::key(&format!("pod-{n}"))).unwrap().address).collect();
     assert_eq!(before, after, "nobody is moved");
@@ -619,6 +621,8 @@ fn lowering_max_eni_and_targets_converges_without_touching_live_pods() {
     }
     world.pass(600);
     assert_eq!(world.pool.view().interfaces.len(), 2, "{}", world.figures());
+    less.max_eni = Some(2);
+    world.pool.handle_settings(less, world.now).unwrap();
     world.pod("another");
 }
 

@@ -31,8 +31,8 @@ impl Node {
         let slots = addresses.div_ceil(if mode == AllocationMode::Prefixes { 16 * 4 } else { 4 });
         let mut settings = world::settings();
         settings.mode = mode;
-        settings.targets.warm_ip = Some(Addresses(1));
-        settings.targets.minimum_ip = Some(Addresses(addresses));
+        world::targets(&mut settings).warm_ip = Some(Addresses(1));
+        world::targets(&mut settings).minimum_ip = Some(Addresses(addresses));
         let facts = world::facts(4, slots + 1, addresses);
         let mut world = World::started(settings, facts, "10.0.0.0/16");
         world.pass(60);

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use freeboard_address::{Addresses, AttachmentKey, Prefixes, SubnetId};
-use freeboard_pool::{AllocationMode, Cause, FailureKind, PoolSettings, RangePreference, Reply, RequestId};
+use freeboard_pool::{AllocationMode, Cause, FailureKind, Policy, PoolSettings, RangePreference, Reply, RequestId};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use world::{Fault, World, facts, settings};
+use world::{Fault, World, facts, settings, targets};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -79,18 +79,28 @@ fn any_settings() -> impl Strategy<Value = PoolSettings> {
         RangePreference::SecondaryFirst,
         RangePreference::PrimaryFirst,
     ]);
-    (any::<bool>(), 0u32..3, prop::option::of(0u32..6), prop::option::of(0u32..12), 0u32..3, preference).prop_map(
-        |(prefixes, warm_eni, warm_ip, minimum_ip, warm_prefix, preference)| {
+    (
+        any::<bool>(),
+        0u32..3,
+        prop::option::of(0u32..6),
+        prop::option::of(0u32..12),
+        0u32..3,
+        preference,
+        prop::bool::weighted(0.3),
+    )
+        .prop_map(|(prefixes, warm_eni, warm_ip, minimum_ip, warm_prefix, preference, lean)| {
             let mut settings = settings();
             settings.mode = if prefixes { AllocationMode::Prefixes } else { AllocationMode::SecondaryAddresses };
-            settings.targets.warm_eni = warm_eni;
-            settings.targets.warm_ip = warm_ip.map(Addresses);
-            settings.targets.minimum_ip = minimum_ip.map(Addresses);
-            settings.targets.warm_prefix = Prefixes(warm_prefix);
+            targets(&mut settings).warm_eni = warm_eni;
+            targets(&mut settings).warm_ip = warm_ip.map(Addresses);
+            targets(&mut settings).minimum_ip = minimum_ip.map(Addresses);
+            targets(&mut settings).warm_prefix = Prefixes(warm_prefix);
             settings.preference = preference;
+            if lean {
+                settings.policy = Policy::Lean;
+            }
             settings
-        },
-    )
+        })
 }
 
 /// Who owns what, by the replies that were released: what a runtime would believe.

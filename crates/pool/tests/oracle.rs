@@ -4,11 +4,11 @@ mod world;
 
 use freeboard_address::{Addresses, Prefixes};
 use freeboard_pool::{AllocationMode, PoolSettings, Targets};
-use world::{World, facts, settings};
+use world::{World, facts, settings, targets};
 
 fn with(change: impl FnOnce(&mut Targets)) -> PoolSettings {
     let mut settings = settings();
-    change(&mut settings.targets);
+    change(targets(&mut settings));
     settings
 }
 
@@ -21,7 +21,7 @@ fn warm_ip(warm: u32, minimum: u32) -> PoolSettings {
 
 fn prefixes(mut settings: PoolSettings, warm: u32) -> PoolSettings {
     settings.mode = AllocationMode::Prefixes;
-    settings.targets.warm_prefix = Prefixes(warm);
+    targets(&mut settings).warm_prefix = Prefixes(warm);
     settings
 }
 
@@ -39,6 +39,9 @@ fn steady(settings: PoolSettings, node: (u32, u32, u32), expected: &[(u32, &str)
     }
 }
 
+const P3DN: (u32, u32, u32) = (15, 50, 737);
+const T3_SMALL_PREFIXES: (u32, u32, u32) = (3, 4, 110);
+const P3DN_PREFIXES: (u32, u32, u32) = (15, 50, 250);
 const T3_SMALL: (u32, u32, u32) = (3, 4, 11);
 const M5_LARGE: (u32, u32, u32) = (3, 10, 29);
 const M5_LARGE_PREFIXES: (u32, u32, u32) = (3, 10, 110);
@@ -148,6 +151,45 @@ fn prefix_targets() {
     );
 }
 
+/// The rows of anchors D6 that §4.8 does not have.
+#[test]
+fn rows_of_the_projects_own_documents() {
+    steady(with(|t| t.warm_eni = 1), P3DN, &[(0, "1/49/49"), (3, "2/98/95"), (95, "3/147/52")]);
+    steady(warm_ip(2, 5), T3_SMALL, &[(0, "2/5/5"), (5, "3/7/2"), (9, "3/9/0")]);
+    steady(
+        prefixes(settings(), 1),
+        T3_SMALL_PREFIXES,
+        &[(0, "1/16/16"), (5, "1/32/27"), (16, "1/32/16"), (17, "1/48/31"), (58, "2/80/22")],
+    );
+}
+
+/// Rows in which those documents disagree with the formulas; the formulas count.
+#[test]
+fn rows_in_which_the_documents_are_wrong() {
+    steady(prefixes(warm_ip(7, 20), 0), T3_SMALL_PREFIXES, &[(0, "1/32/32")]);
+    steady(prefixes(settings(), 1), P3DN_PREFIXES, &[(3, "1/32/29"), (95, "1/112/17")]);
+    steady(prefixes(warm_ip(5, 10), 0), P3DN_PREFIXES, &[(45, "1/64/19")]);
+}
+
+/// Growth stops at max pods even if a target is short, and goes on for pods that wait.
+#[test]
+fn what_the_pool_does_on_the_way_to_max_pods() {
+    steady(warm_ip(5, 0), (3, 10, 12), &[(0, "1/5/5"), (7, "2/12/5"), (10, "2/12/2"), (12, "2/12/0"), (13, "2/13/0")]);
+}
+
+/// Burst bound of anchors D6: on m5.xlarge 56 pods at once need the three interfaces that are left, created together.
+#[test]
+fn a_burst_to_the_limit_takes_every_interface_at_once() {
+    let mut world = World::started(settings(), facts(4, 15, 58), "10.0.0.0/16");
+    assert_eq!(world.figures(), "1/14/14");
+    let requests: Vec<_> = (0..56).map(|n| world.add(&format!("pod-{n}"))).collect();
+    world.drain();
+    assert_eq!(requests.iter().filter(|request| world.is_assigned(**request)).count(), 14);
+    assert_eq!(world.in_flight.iter().filter(|(_, call)| world::name(call) == "CreateNetworkInterface").count(), 3);
+    world.settle();
+    assert!(requests.iter().all(|request| world.is_assigned(*request)));
+}
+
 /// `nodeIPPoolTooLow` ends with `total ≥ max pods → no`; ours also caps the size of the request (#2793).
 #[test]
 fn max_pods_caps_what_is_asked_for() {
@@ -172,7 +214,8 @@ fn warm_and_minimum_of_the_integration_suites() {
         steady(settings, (4, 15, 58), &[(0, expected)]);
     }
     for (warm_eni, max_eni, interfaces) in [(3, 2, 2), (3, 4, 3), (2, 2, 2)] {
-        let settings = with(|t| (t.warm_eni, t.max_eni) = (warm_eni, Some(max_eni)));
+        let mut settings = with(|t| t.warm_eni = warm_eni);
+        settings.max_eni = Some(max_eni);
         let world = World::started(settings, facts(4, 15, 58), "10.0.0.0/16");
         assert_eq!(world.pool.view().interfaces.len(), interfaces, "WARM_ENI_TARGET={warm_eni} MAX_ENI={max_eni}");
     }
@@ -185,7 +228,7 @@ fn one_address_over_the_target_is_given_back_by_one_call() {
     world.pod("a");
     world.pod("b");
     assert_eq!(world.figures(), "1/4/2");
-    world.pool.handle_settings(warm_ip(1, 0), world.now);
+    world.pool.handle_settings(warm_ip(1, 0), world.now).unwrap();
     world.settle();
     assert_eq!(world.figures(), "1/3/1");
     assert_eq!(world.count("UnassignPrivateIpAddresses"), 1);

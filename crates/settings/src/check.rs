@@ -1,6 +1,7 @@
 //! What single values cannot tell: values that do not fit together, and variables that do nothing here.
 
 use crate::declare::{Settings, knobs};
+use crate::kind::Policy;
 use crate::knob::Notice;
 use crate::reader::{Environment, Problem};
 
@@ -48,15 +49,18 @@ pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Pr
         refuse("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false: this version cannot read ENIConfig objects");
     }
     let no_target = settings.warm_ip_target.is_none() && settings.minimum_ip_target.is_none();
-    if settings.prefix_delegation && no_target && settings.warm_prefix_target == 0 {
-        let expected = "at least 1 with ENABLE_PREFIX_DELEGATION, or WARM_IP_TARGET or MINIMUM_IP_TARGET set";
+    let obeyed = settings.policy() == Policy::Compatible;
+    if obeyed && settings.prefix_delegation && no_target && settings.effective_warm_prefix_target() == 0 {
+        let expected = "at least 1 with ENABLE_PREFIX_DELEGATION, or WARM_IP_TARGET or MINIMUM_IP_TARGET set, or FREEBOARD_POLICY=lean";
         refuse("WARM_PREFIX_TARGET", expected);
     }
     problems
 }
 
+const TARGETS: [&str; 4] = ["WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET"];
+
 /// What a person should know about the environment although it can be used.
-pub(crate) fn notices(environment: &Environment) -> Vec<Notice> {
+pub(crate) fn notices(settings: &Settings, environment: &Environment) -> Vec<Notice> {
     let known = knobs();
     let is_set = |value: &str| !value.trim().is_empty();
     let ignored = IGNORED.iter().filter_map(|(variable, why)| {
@@ -71,5 +75,11 @@ pub(crate) fn notices(environment: &Environment) -> Vec<Notice> {
         name.starts_with("FREEBOARD_") && !of_a_service(name) && !known.iter().any(|knob| knob.variable == **name)
     });
     let unknown = unknown.map(|name| Notice(format!("{name} is not a setting of this version and does nothing")));
-    ignored.chain(unknown).collect()
+    // The manifests of the Amazon VPC CNI set targets, so lean beside a target is not refused: the explicit choice wins.
+    let is_overruled = settings.chosen_policy == Some(Policy::Lean);
+    let overruled = TARGETS.iter().filter_map(|variable| {
+        let value = environment.get(*variable).filter(|value| is_overruled && is_set(value))?;
+        Some(Notice(format!("{variable}={value:?} does nothing: FREEBOARD_POLICY=lean wins over targets")))
+    });
+    ignored.chain(overruled).chain(unknown).collect()
 }

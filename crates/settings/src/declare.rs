@@ -7,8 +7,9 @@ use freeboard_address::Cidr;
 
 use crate::check;
 use crate::kind::{
-    Bind, Choice, Cidrs, Endpoint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile, LogLevel, Mark, OptionalPath,
-    Path, RandomizeSnat, RangePreference, Switch, Tags, Text, VethPrefix, Whole, WholeOrUnset,
+    Bind, Choice, Cidrs, Endpoint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile, LogLevel, Mark, OptionalChoice,
+    OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch, Tags, Text, VethPrefix, Whole,
+    WholeOrUnset,
 };
 use crate::knob::{Apply, Knob, Notice, Origin, SettingValue};
 use crate::reader::{Environment, Reader, SettingsError};
@@ -35,7 +36,8 @@ macro_rules! declare {
                     let settings = Self { $($field,)* };
                     problems.extend(check::together(&settings, environment));
                     if problems.is_empty() {
-                        return Ok((settings, check::notices(environment)));
+                        let notices = check::notices(&settings, environment);
+                        return Ok((settings, notices));
                     }
                 }
                 Err(SettingsError { problems })
@@ -88,6 +90,11 @@ declare! {
             ("most-free", RangePreference::MostFree),
         ]), "most-free",
         "Which range new interfaces prefer: subnets of secondary VPC CIDRs, of the primary one, or the one with most free addresses.";
+    "FREEBOARD_POLICY" Freeboard Live, chosen_policy: Option<Policy> = OptionalChoice(&[
+            ("lean", Policy::Lean),
+            ("compatible", Policy::Compatible),
+        ]), "",
+        "How much the pool holds: lean is what the next EC2 call is expected to be needed for, learned from this node; compatible is what the targets say. By default lean, and compatible when a target is set; lean wins over targets.";
     "FREEBOARD_MAX_PODS" Freeboard Start, max_pods: Option<u32> = WholeOrUnset { most: 1024 }, "",
         "How many pods the node may run; by default what the limits of its instance type allow.";
     "FREEBOARD_CNI_VERSION" Freeboard Start, cni_version: &'static str = Choice(&[
@@ -112,14 +119,14 @@ declare! {
         "The longest pause before a full subnet or a failing call is tried again.";
 
     // The Amazon VPC CNI's: the pool.
-    "WARM_ENI_TARGET" VpcCni Live, warm_eni_target: u32 = Whole { least: 0, most: 128 }, "1",
-        "How many whole interfaces of spare addresses are kept.";
+    "WARM_ENI_TARGET" VpcCni Live, warm_eni_target: Option<u32> = OptionalWhole { most: 128 }, "",
+        "How many whole interfaces of spare addresses are kept; 1 when the policy is compatible and this is not set.";
     "WARM_IP_TARGET" VpcCni Live, warm_ip_target: Option<u32> = WholeOrUnset { most: 4096 }, "",
         "How many spare addresses are kept; replaces WARM_ENI_TARGET and WARM_PREFIX_TARGET.";
     "MINIMUM_IP_TARGET" VpcCni Live, minimum_ip_target: Option<u32> = WholeOrUnset { most: 16384 }, "",
         "How many addresses are held at least; replaces WARM_ENI_TARGET and WARM_PREFIX_TARGET.";
-    "WARM_PREFIX_TARGET" VpcCni Live, warm_prefix_target: u32 = Whole { least: 0, most: 1024 }, "1",
-        "How many spare /28 prefixes are kept with prefix delegation. The default is the chart's.";
+    "WARM_PREFIX_TARGET" VpcCni Live, warm_prefix_target: Option<u32> = OptionalWhole { most: 1024 }, "",
+        "How many spare /28 prefixes are kept with prefix delegation; 1, as in the chart, when the policy is compatible and this is not set.";
     "ENABLE_PREFIX_DELEGATION" VpcCni Start, prefix_delegation: bool = Switch, "false",
         "Whether interfaces take /28 prefixes and not single addresses.";
     "MAX_ENI" VpcCni Live, max_eni: Option<u32> = WholeOrUnset { most: 128 }, "",
@@ -206,5 +213,28 @@ impl Settings {
     #[must_use]
     pub fn effective_pod_mtu(&self) -> u32 {
         self.pod_mtu.unwrap_or(self.eni_mtu)
+    }
+
+    /// The policy in force: `FREEBOARD_POLICY`; else compatible when a target is set, and lean when none is.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let targets = [self.warm_eni_target, self.warm_ip_target, self.minimum_ip_target, self.warm_prefix_target];
+        self.chosen_policy.unwrap_or(if targets.iter().any(Option::is_some) {
+            Policy::Compatible
+        } else {
+            Policy::Lean
+        })
+    }
+
+    /// `WARM_ENI_TARGET`, or its default under the compatible policy.
+    #[must_use]
+    pub fn effective_warm_eni_target(&self) -> u32 {
+        self.warm_eni_target.unwrap_or(1)
+    }
+
+    /// `WARM_PREFIX_TARGET`, or its default under the compatible policy, which is the chart's.
+    #[must_use]
+    pub fn effective_warm_prefix_target(&self) -> u32 {
+        self.warm_prefix_target.unwrap_or(1)
     }
 }

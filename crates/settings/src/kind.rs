@@ -73,6 +73,46 @@ impl Kind for WholeOrUnset {
     }
 }
 
+/// A whole number within bounds, or nothing for "not set"; unlike [`WholeOrUnset`] 0 is a number.
+pub(crate) struct OptionalWhole {
+    pub(crate) most: u32,
+}
+
+impl Kind for OptionalWhole {
+    type Value = Option<u32>;
+
+    fn expected(&self) -> String {
+        Whole { least: 0, most: self.most }.expected()
+    }
+
+    fn read(&self, text: &str) -> Option<Option<u32>> {
+        if text.is_empty() { Some(None) } else { Whole { least: 0, most: self.most }.read(text).map(Some) }
+    }
+
+    fn show(&self, value: &Option<u32>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+}
+
+/// One word of a fixed list, or nothing.
+pub(crate) struct OptionalChoice<T: 'static>(pub(crate) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Kind for OptionalChoice<T> {
+    type Value = Option<T>;
+
+    fn expected(&self) -> String {
+        Choice(self.0).expected()
+    }
+
+    fn read(&self, text: &str) -> Option<Option<T>> {
+        if text.is_empty() { Some(None) } else { Choice(self.0).read(text).map(Some) }
+    }
+
+    fn show(&self, value: &Option<T>) -> String {
+        value.as_ref().map(|value| Choice(self.0).show(value)).unwrap_or_default()
+    }
+}
+
 /// True or false, by the words of Go's `strconv.ParseBool`, which the Amazon VPC CNI uses.
 pub(crate) struct Switch;
 
@@ -423,6 +463,16 @@ pub enum RangePreference {
     PrimaryFirst,
     /// The subnet with the most free addresses first.
     MostFree,
+}
+
+/// How much the pool holds beyond what its pods have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// What the next cloud call is expected to be needed for, learned from this node.
+    Lean,
+    /// What the targets of the Amazon VPC CNI say.
+    Compatible,
 }
 
 fn join<T: Display>(values: &[T]) -> String {

@@ -11,7 +11,7 @@ mod reader;
 mod reference;
 
 pub use declare::{Settings, knobs};
-pub use kind::{Bind, LogDestination, LogLevel, RandomizeSnat, RangePreference};
+pub use kind::{Bind, LogDestination, LogLevel, Policy, RandomizeSnat, RangePreference};
 pub use knob::{Apply, Knob, Notice, Origin, SettingValue};
 pub use reader::{Environment, Problem, SettingsError};
 pub use reference::markdown;

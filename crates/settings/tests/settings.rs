@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use freeboard_settings::{
-    Bind, Environment, LogDestination, RandomizeSnat, RangePreference, Settings, knobs, markdown,
+    Bind, Environment, LogDestination, Policy, RandomizeSnat, RangePreference, Settings, knobs, markdown,
 };
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -19,7 +19,8 @@ fn problem(pairs: &[(&str, &str)]) -> String {
 fn an_empty_environment_gives_the_documented_defaults() {
     let (settings, notices) = Settings::parse(&Environment::new()).unwrap();
     assert_eq!(notices, []);
-    assert_eq!(settings.warm_eni_target, 1);
+    assert_eq!(settings.warm_eni_target, None);
+    assert_eq!(settings.policy(), Policy::Lean);
     assert_eq!(settings.warm_ip_target, None);
     assert_eq!(settings.cooldown_seconds, 30);
     assert_eq!(settings.connmark, 0x80);
@@ -147,4 +148,44 @@ fn each_variable_is_declared_once_and_is_in_the_reference() {
     assert_eq!(names.len(), distinct.len());
     let page = markdown();
     assert!(names.iter().all(|name| page.contains(&format!("| `{name}` |"))));
+}
+
+#[test]
+fn the_policy_is_lean_until_a_target_is_set_or_the_choice_is_made() {
+    for (pairs, policy) in [
+        (&[][..], Policy::Lean),
+        (&[("WARM_IP_TARGET", "0")], Policy::Lean),
+        (&[("MAX_ENI", "2")], Policy::Lean),
+        (&[("WARM_ENI_TARGET", "0")], Policy::Compatible),
+        (&[("WARM_IP_TARGET", "2")], Policy::Compatible),
+        (&[("MINIMUM_IP_TARGET", "2")], Policy::Compatible),
+        (&[("WARM_PREFIX_TARGET", "0")], Policy::Compatible),
+        (&[("FREEBOARD_POLICY", "Compatible")], Policy::Compatible),
+        (&[("FREEBOARD_POLICY", "lean"), ("WARM_ENI_TARGET", "1")], Policy::Lean),
+    ] {
+        let (settings, _) = Settings::parse(&environment(pairs)).unwrap();
+        assert_eq!(settings.policy(), policy, "{pairs:?}");
+        assert_eq!(settings.effective_warm_prefix_target(), settings.warm_prefix_target.unwrap_or(1));
+    }
+    assert!(problem(&[("FREEBOARD_POLICY", "greedy")]).contains("expected one of lean, compatible"));
+}
+
+/// The manifests of the Amazon VPC CNI set targets: who chooses lean beside them means it.
+#[test]
+fn lean_wins_over_targets_and_says_which_do_nothing() {
+    let given = environment(&[
+        ("FREEBOARD_POLICY", "lean"),
+        ("WARM_ENI_TARGET", "1"),
+        ("WARM_PREFIX_TARGET", "0"),
+        ("ENABLE_PREFIX_DELEGATION", "true"),
+    ]);
+    let (_, notices) = Settings::parse(&given).unwrap();
+    let texts: Vec<&str> = notices.iter().map(|notice| notice.0.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "WARM_ENI_TARGET=\"1\" does nothing: FREEBOARD_POLICY=lean wins over targets",
+            "WARM_PREFIX_TARGET=\"0\" does nothing: FREEBOARD_POLICY=lean wins over targets",
+        ]
+    );
 }

@@ -12,7 +12,7 @@ use freeboard_address::{
 };
 use freeboard_pool::{
     AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudOperation, CloudSuccess, DelRequest, Effect,
-    FailureKind, NodeFacts, ObservedInterface, ObservedSubnet, OperationId, Pacing, Pool, PoolSettings,
+    FailureKind, NodeFacts, ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, Pool, PoolSettings,
     RangePreference, Refusal, Reply, RequestId, Signal, Targets,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -71,7 +71,8 @@ pub(crate) struct World {
 pub(crate) fn settings() -> PoolSettings {
     PoolSettings {
         mode: AllocationMode::SecondaryAddresses,
-        targets: Targets { warm_eni: 1, warm_ip: None, minimum_ip: None, warm_prefix: Prefixes(0), max_eni: None },
+        policy: Policy::Compatible(Targets { warm_eni: 1, warm_ip: None, minimum_ip: None, warm_prefix: Prefixes(0) }),
+        max_eni: None,
         cooldown: SignedDuration::from_secs(30),
         preference: RangePreference::MostFree,
         add_wait: SignedDuration::from_secs(20),
@@ -82,6 +83,14 @@ pub(crate) fn settings() -> PoolSettings {
         manage_non_schedulable: false,
         provisioning_disabled: false,
         pacing: Pacing::default(),
+    }
+}
+
+/// The targets of settings under the compatible policy.
+pub(crate) fn targets(settings: &mut PoolSettings) -> &mut Targets {
+    match &mut settings.policy {
+        Policy::Compatible(targets) => targets,
+        Policy::Lean => panic!("the lean policy has no targets"),
     }
 }
 
