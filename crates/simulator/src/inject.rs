@@ -1,6 +1,6 @@
 //! Faults as they happen, and their end.
 
-use freeboard_vpc::Fault;
+use freeboard_vpc::{AttachmentStatus, Fault, NetworkInterface};
 use jiff::SignedDuration;
 
 use crate::fault::{FaultClass, Occurrence};
@@ -52,7 +52,8 @@ impl Run {
             FaultClass::AttachSlow => self.slow_links += 1,
             FaultClass::InterfaceRemoved => self.remove_interface(index),
             FaultClass::ForeignConsumer | FaultClass::Fragmentation => self.fill_subnet(occurrence.class),
-            FaultClass::StaleList => self.freeze_list(index),
+            FaultClass::StaleList => self.freeze_list(index, false),
+            FaultClass::GhostList => self.freeze_list(index, true),
             FaultClass::Crash => self.crash(index),
             FaultClass::TornState => {
                 self.crash(index);
@@ -155,11 +156,11 @@ impl Run {
         }
     }
 
-    fn freeze_list(&mut self, index: usize) {
+    fn freeze_list(&mut self, index: usize, ghosts: bool) {
         let shown = self.interfaces_of(index);
         let until = self.now.checked_add(self.random.seconds(10.0, 60.0)).unwrap_or(self.now);
         if let Some(node) = self.nodes.get_mut(index) {
-            node.stale = Some(StaleList { until, shown });
+            node.stale = Some(StaleList { until, shown, ghosts });
         }
     }
 
@@ -243,6 +244,7 @@ impl Run {
             self.release_subnet(subnet_id(place));
         }
         for index in 0..self.nodes.len() {
+            self.remove_stuck(index);
             if let Some(node) = self.nodes.get_mut(index) {
                 node.disk.full = false;
                 node.stale = None;
@@ -254,11 +256,32 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Attachments that never completed are cleared away by the cloud's own people; no agent can complete them.
+    fn remove_stuck(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(index) else { return };
+        let stuck = |shown: &NetworkInterface| {
+            let attaching = shown.attachment.as_ref().is_some_and(|a| a.status == AttachmentStatus::Attaching);
+            attaching && !node.links.contains(&shown.network_interface_id)
+        };
+        let shown = self.interfaces_of(index);
+        let stuck: Vec<_> = shown.iter().filter(|shown| stuck(shown)).map(|s| s.network_interface_id.clone()).collect();
+        for interface in stuck {
+            if self.inject(&Fault::RemoveInterface { interface: interface.clone() }) {
+                self.removed.insert(interface);
+            }
+        }
+    }
+}
+
 /// The pods on an interface that is gone have lost their addresses.
 fn strand(node: &mut Node, interface: &freeboard_address::EniId) {
+    let mut lost = Vec::new();
     for sandbox in node.sandboxes.values_mut().filter(|sandbox| sandbox.interface.as_ref() == Some(interface)) {
         sandbox.stranded = true;
+        lost.extend(sandbox.address);
     }
+    node.lost.extend(lost);
     // Whatever else rested on it is gone too; which addresses those were the node's books say, and they may be late.
     node.forget_releases();
 }

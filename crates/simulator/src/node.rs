@@ -61,9 +61,17 @@ pub(crate) enum Via {
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    Add { key: AttachmentKey, repeated: bool },
+    Add {
+        key: AttachmentKey,
+        repeated: bool,
+    },
     /// `of`: the sandbox; `key`: the key asked for, another one when the state was rebuilt.
-    Del { of: AttachmentKey, key: AttachmentKey, pod: PodKey, via: Via },
+    Del {
+        of: AttachmentKey,
+        key: AttachmentKey,
+        pod: PodKey,
+        via: Via,
+    },
 }
 
 /// A request that is not answered yet.
@@ -128,6 +136,25 @@ pub(crate) struct Release {
 pub(crate) struct StaleList {
     pub(crate) until: Timestamp,
     pub(crate) shown: Vec<NetworkInterface>,
+    /// Whether what is gone is still shown.
+    pub(crate) ghosts: bool,
+}
+
+impl StaleList {
+    /// The list that EC2 gives instead of the true one.
+    pub(crate) fn list(&self, truth: &[NetworkInterface]) -> Vec<NetworkInterface> {
+        if self.ghosts {
+            return self.shown.clone();
+        }
+        let still = |old: &NetworkInterface| {
+            let now = truth.iter().find(|now| now.network_interface_id == old.network_interface_id)?;
+            let mut shown = old.clone();
+            shown.private_ip_addresses.retain(|address| now.private_ip_addresses.contains(address));
+            shown.ipv4_prefixes.retain(|prefix| now.ipv4_prefixes.contains(prefix));
+            Some(shown)
+        };
+        self.shown.iter().filter_map(still).collect()
+    }
 }
 
 /// A node.
@@ -162,8 +189,12 @@ pub(crate) struct Node {
     pub(crate) stale: Option<StaleList>,
     /// Interfaces of which the node cannot know what the cloud did; until its next honest look.
     pub(crate) uncertain: BTreeSet<EniId>,
+    /// Addresses that sandboxes lost with an interface; they cannot rest, they are gone.
+    pub(crate) lost: BTreeSet<Ipv4Addr>,
     pub(crate) restored: Vec<RestoredAllocation>,
     pub(crate) last_change: Timestamp,
+    /// Since when the pool knows its interfaces; requests wait for that.
+    pub(crate) ready_since: Option<Timestamp>,
 }
 
 impl Node {
@@ -192,8 +223,10 @@ impl Node {
             wakes: (now, 0),
             stale: None,
             uncertain: BTreeSet::new(),
+            lost: BTreeSet::new(),
             restored: Vec::new(),
             last_change: now,
+            ready_since: None,
         }
     }
 
@@ -223,17 +256,12 @@ impl Node {
 
     /// What the kernel's evidence says: the newest sandbox of each pod that has an address.
     pub(crate) fn witnesses(&self) -> BTreeMap<String, Ipv4Addr> {
-        self.sandboxes
-            .values()
-            .filter_map(|sandbox| Some((sandbox.pod.clone(), sandbox.live_address()?)))
-            .collect()
+        self.sandboxes.values().filter_map(|sandbox| Some((sandbox.pod.clone(), sandbox.live_address()?))).collect()
     }
 
     /// The sandbox that holds an address in the kernel and is promised it.
     pub(crate) fn holder(&self, address: Ipv4Addr) -> Option<(&AttachmentKey, &Sandbox)> {
-        self.sandboxes
-            .iter()
-            .find(|(_, sandbox)| !sandbox.stranded && sandbox.live_address() == Some(address))
+        self.sandboxes.iter().find(|(_, sandbox)| !sandbox.stranded && sandbox.live_address() == Some(address))
     }
 
     /// Begins a new epoch: what was released before is not compared any more.

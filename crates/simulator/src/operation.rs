@@ -159,7 +159,7 @@ impl Run {
             (Ec2Answer::Interfaces(interfaces), _) => {
                 let now = self.now;
                 let Some(node) = self.nodes.get_mut(index) else { return };
-                let stale = node.stale.as_ref().filter(|stale| now < stale.until).map(|stale| stale.shown.clone());
+                let stale = node.stale.as_ref().filter(|stale| now < stale.until).map(|stale| stale.list(&interfaces));
                 if stale.is_none() {
                     node.uncertain.clear();
                 }
@@ -170,7 +170,15 @@ impl Run {
                 let incarnation = self.nodes.get(index).map_or(0, |node| node.incarnation);
                 let call = Ec2Call::SetDeleteOnTermination { interface, attachment };
                 let owner = Owner::Side;
-                self.issue(Flight { node: index, incarnation, owner, call, attempt: 1, refused: None, answer_lost: false });
+                self.issue(Flight {
+                    node: index,
+                    incarnation,
+                    owner,
+                    call,
+                    attempt: 1,
+                    refused: None,
+                    answer_lost: false,
+                });
                 self.wait_for_link(index, id);
                 return;
             }
@@ -233,7 +241,8 @@ impl Run {
 
     pub(crate) fn look_again(&mut self, index: usize, incarnation: u64, id: OperationId) {
         let Some(node) = self.nodes.get(index).filter(|node| node.incarnation == incarnation) else { return };
-        if let Some(CloudOperation::ReleaseInterface { interface }) = node.operations.get(&id).map(|r| r.operation.clone())
+        if let Some(CloudOperation::ReleaseInterface { interface }) =
+            node.operations.get(&id).map(|r| r.operation.clone())
         {
             self.call(index, id, Ec2Call::DescribeInterface(interface));
         }
@@ -285,8 +294,7 @@ impl Run {
     fn failed(&mut self, index: usize, id: OperationId, call: &Ec2Call, error: &CallError) {
         let at = self.nodes.get(index).map_or(self.now, |node| node.time(self.now));
         let action = call.action();
-        let failure =
-            CloudFailure { kind: error.kind(action), action: action.to_owned(), detail: error.detail(), at };
+        let failure = CloudFailure { kind: error.kind(action), action: action.to_owned(), detail: error.detail(), at };
         self.done(index, id, Err(failure));
     }
 

@@ -10,9 +10,9 @@ impl Random {
     /// The generator of one purpose of a run.
     pub(crate) fn new(seed: u64, purpose: &str) -> Self {
         // FNV-1a: any stable mix of the purpose's name will do.
-        let mixed = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let mixed = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         Self(fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mixed))
     }
 

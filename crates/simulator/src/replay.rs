@@ -146,7 +146,10 @@ impl Run {
             }
             for interface in &view.interfaces {
                 let name = format!("node {index} {}", interface.id);
-                state.insert(name.clone(), format!("{:?} in {} {:?}", interface.state, interface.subnet, interface.tally));
+                state.insert(
+                    name.clone(),
+                    format!("{:?} in {} {:?}", interface.state, interface.subnet, interface.tally),
+                );
                 for address in interface.blocks.iter().flat_map(|block| &block.addresses) {
                     let text = match &address.state {
                         AddressState::Free { .. } => "free".to_owned(),

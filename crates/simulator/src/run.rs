@@ -280,7 +280,8 @@ impl Run {
             self.wakes.remove(&(at, index));
         }
         let second = SignedDuration::from_secs(1);
-        node.wakes = if now.duration_since(node.wakes.0) > second { (now, 1) } else { (node.wakes.0, node.wakes.1 + 1) };
+        node.wakes =
+            if now.duration_since(node.wakes.0) > second { (now, 1) } else { (node.wakes.0, node.wakes.1 + 1) };
         let (count, time) = (node.wakes.1, node.time(now));
         if let Some(pool) = &mut node.pool {
             pool.handle_timeout(time);

@@ -57,7 +57,8 @@ impl Run {
     }
 
     fn attempt_beside(&mut self, index: usize, pod: &str) {
-        let Some(old) = self.nodes.get_mut(index).and_then(|node| node.pods.get_mut(pod)).and_then(|p| p.sandbox.take())
+        let Some(old) =
+            self.nodes.get_mut(index).and_then(|node| node.pods.get_mut(pod)).and_then(|p| p.sandbox.take())
         else {
             return;
         };
@@ -87,8 +88,7 @@ impl Run {
         }
         self.send_add(index, &key, false);
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let (repeat, give_up) =
-            (node.take_armed(FaultClass::RepeatedAdd), node.take_armed(FaultClass::GivenUp));
+        let (repeat, give_up) = (node.take_armed(FaultClass::RepeatedAdd), node.take_armed(FaultClass::GivenUp));
         if repeat {
             let delay = self.random.seconds(0.0, 2.0);
             self.after(delay, Event::Repeat { node: index, key: key.clone() });
@@ -144,9 +144,8 @@ impl Run {
         let Some(sandbox) = node.sandboxes.get_mut(key) else { return };
         sandbox.state = SandboxState::Deleting;
         let pod = pod_key(&sandbox.pod);
-        let under_way = node.open.values().any(|open| {
-            matches!(&open.asked, Asked::Del { of, via: Via::Runtime, .. } if of == key)
-        });
+        let under_way =
+            node.open.values().any(|open| matches!(&open.asked, Asked::Del { of, via: Via::Runtime, .. } if of == key));
         if under_way {
             return;
         }
@@ -203,7 +202,9 @@ impl Run {
                 let released = open.at;
                 let Some(node) = self.nodes.get_mut(index) else { return };
                 let release = Release { at: node.time(released), epoch: node.epoch };
-                node.released.insert(address, release);
+                if !node.lost.remove(&address) {
+                    node.released.insert(address, release);
+                }
                 self.deleted(index, &of, via);
             }
             (Asked::Del { of, via: Via::Runtime, .. }, Reply::Refused(refusal)) => {
@@ -238,6 +239,8 @@ impl Run {
     fn assigned(&mut self, index: usize, key: &AttachmentKey, repeated: bool, address: Ipv4Addr, interface: EniId) {
         let now = self.now;
         self.check_assigned(index, key, address, &interface);
+        // It was gone before the answer came; nothing the node does can bring the address back.
+        let stranded = self.removed.contains(&interface);
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(sandbox) = node.sandboxes.get_mut(key) else {
             // Given up meanwhile; its DEL is on the way, or has left a tombstone.
@@ -251,6 +254,12 @@ impl Run {
             return;
         }
         (sandbox.state, sandbox.address, sandbox.interface) = (SandboxState::Live, Some(address), Some(interface));
+        sandbox.stranded |= stranded;
+        if stranded {
+            node.lost.insert(address);
+        } else {
+            node.lost.remove(&address);
+        }
         let (doomed, name) = (sandbox.doomed, sandbox.pod.clone());
         let mut waited = None;
         if let Some(pod) = node.pods.get_mut(&name).filter(|pod| pod.sandbox.as_ref() == Some(key)) {

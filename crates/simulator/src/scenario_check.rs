@@ -144,7 +144,11 @@ impl Scenario {
             return Ok(());
         }
         if prefixes {
-            return Err(value("pool.mode", "prefixes", format!("a nitro type for it; {} is none", self.nodes.instance_type)));
+            return Err(value(
+                "pool.mode",
+                "prefixes",
+                format!("a nitro type for it; {} is none", self.nodes.instance_type),
+            ));
         }
         Ok(())
     }

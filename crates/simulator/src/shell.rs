@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use crate::call::{Ec2Answer, Ec2Call};
 use crate::check::Check;
 use crate::fault::FaultClass;
-use crate::node::{Asked, Node, NETWORK, Sandbox, Via, pod_key, rebuilt_key};
+use crate::node::{Asked, NETWORK, Node, Sandbox, Via, pod_key, rebuilt_key};
 use crate::run::{Event, Flight, Owner, Run};
 
 /// The agent looks for tombstones this often.
@@ -23,7 +23,9 @@ impl Run {
     /// Carries out the effects of one node's pool; whether there were any.
     pub(crate) fn drain(&mut self, index: usize) -> bool {
         let mut any = false;
-        while let Some(effect) = self.nodes.get_mut(index).and_then(|node| node.pool.as_mut()).and_then(Pool::poll_effect) {
+        while let Some(effect) =
+            self.nodes.get_mut(index).and_then(|node| node.pool.as_mut()).and_then(Pool::poll_effect)
+        {
             any = true;
             if !matches!(effect, Effect::Signal(_)) {
                 self.note(|| format!("node {index}: {effect:?}"));
@@ -94,6 +96,7 @@ impl Run {
         self.touched.insert(index);
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.pool.is_some()) else { return };
         node.pool = None;
+        node.ready_since = None;
         node.incarnation += 1;
         node.operations.clear();
         node.unwritten = false;
@@ -218,7 +221,15 @@ impl Run {
                 for id in found.intersection(first) {
                     let call = Ec2Call::Delete(id.clone());
                     let owner = Owner::Side;
-                    self.issue(Flight { node, incarnation, owner, call, attempt: 1, refused: None, answer_lost: false });
+                    self.issue(Flight {
+                        node,
+                        incarnation,
+                        owner,
+                        call,
+                        attempt: 1,
+                        refused: None,
+                        answer_lost: false,
+                    });
                 }
             }
         }

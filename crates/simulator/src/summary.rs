@@ -112,7 +112,8 @@ impl Run {
             let live = |key: &freeboard_address::AttachmentKey| {
                 node.sandboxes.get(key).is_some_and(|sandbox| sandbox.state == crate::node::SandboxState::Live)
             };
-            let waiting = node.pods.values().filter(|pod| pod.wanted && !pod.sandbox.as_ref().is_some_and(live)).count();
+            let waiting =
+                node.pods.values().filter(|pod| pod.wanted && !pod.sandbox.as_ref().is_some_and(live)).count();
             sample.waiting += u32::try_from(waiting).unwrap_or(u32::MAX);
             let Some(pool) = &node.pool else { continue };
             let view = pool.view();

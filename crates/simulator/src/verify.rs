@@ -55,11 +55,12 @@ impl Run {
         let repeated = node.sandboxes.get(key).is_some_and(|sandbox| sandbox.state != SandboxState::Adding);
         if !lost && !repeated {
             let shown = self.interface(interface);
-            let has = shown.as_ref().is_some_and(|shown| {
-                shown.instance_id() == Some(&node.facts.instance) && carries(shown, address)
-            });
+            let has = shown
+                .as_ref()
+                .is_some_and(|shown| shown.instance_id() == Some(&node.facts.instance) && carries(shown, address));
             if !has {
-                let what = format!("node {index} gave {address} of {interface} to {key}; the cloud does not have it there");
+                let what =
+                    format!("node {index} gave {address} of {interface} to {key}; the cloud does not have it there");
                 self.fail(Check::CloudHasIt, what);
             }
         }
@@ -74,7 +75,8 @@ impl Run {
         let Some(release) = node.released.remove(&address).filter(|release| release.epoch == epoch) else { return };
         let rested = time.duration_since(release.at);
         if rested < floor {
-            let what = format!("node {index} gave {address} again after {rested:#}; its cool-down is at least {floor:#}");
+            let what =
+                format!("node {index} gave {address} again after {rested:#}; its cool-down is at least {floor:#}");
             self.fail(Check::CooldownRespected, what);
         }
     }
@@ -119,11 +121,13 @@ impl Run {
         };
         let Some(node) = self.nodes.get(index) else { return };
         let hit = node.sandboxes.iter().find_map(|(key, sandbox)| {
-            let address = sandbox.live_address().filter(|_| sandbox.state == SandboxState::Live && !sandbox.stranded)?;
+            let address =
+                sandbox.live_address().filter(|_| sandbox.state == SandboxState::Live && !sandbox.stranded)?;
             taken.iter().any(|cidr| cidr.contains(address)).then(|| format!("{address} of {key}"))
         });
         if let Some(hit) = hit {
-            let what = format!("node {index} gives back what a living pod has: {hit} by {} on {interface}", call.action());
+            let what =
+                format!("node {index} gives back what a living pod has: {hit} by {} on {interface}", call.action());
             self.fail(Check::LiveNotReleased, what);
         }
     }
@@ -143,10 +147,13 @@ impl Run {
 
     /// After each step, for each node that it touched.
     pub(crate) fn check_node(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index) else { return };
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(pool) = &node.pool else { return };
         let audit = pool.audit();
         let view = pool.view();
+        node.ready_since = view.ready.then(|| node.ready_since.unwrap_or(now));
+        let Some(node) = self.nodes.get(index) else { return };
         let survives = lost_promise(node, &view);
         let late = late_answer(node, self.now);
         let busy = busy(node, &view);
@@ -190,7 +197,10 @@ impl Run {
             let has: BTreeSet<Cidr> = shown.cidrs().into_iter().collect();
             for block in open {
                 if !has.contains(&block.cidr) {
-                    return Some(format!("{} of {} is usable for the pool; the cloud does not have it there", block.cidr, shown.network_interface_id));
+                    return Some(format!(
+                        "{} of {} is usable for the pool; the cloud does not have it there",
+                        block.cidr, shown.network_interface_id
+                    ));
                 }
             }
         }
@@ -265,7 +275,8 @@ impl Run {
         let tally = view.tally;
         let wanted = warm.max(minimum.saturating_sub(tally.assigned));
         let grain = if self.scenario.pool.mode == AllocationMode::Prefixes { 31 } else { 0 };
-        (tally.free > wanted + grain)
+        // What is contained counts as held by the pool's formulas until it is explained.
+        (tally.free > wanted + grain + tally.quarantined)
             .then(|| format!("{} addresses are free, the target is {wanted}: {tally:?}", tally.free))
     }
 
@@ -328,18 +339,20 @@ fn lost_promise(node: &Node, view: &PoolView) -> Option<String> {
 }
 
 fn late_answer(node: &Node, now: jiff::Timestamp) -> Option<String> {
+    let ready = node.ready_since?;
     node.open.values().find_map(|open| {
         let wait = match &open.asked {
             Asked::Add { .. } => node.settings.add_wait.saturating_add(ANSWER_SLACK),
             Asked::Del { .. } => ANSWER_SLACK,
         };
         // A clock that jumped back makes a wait longer in true time.
-        let late = now.duration_since(open.at) > wait && node.clock >= SignedDuration::ZERO;
+        let late = now.duration_since(open.at.max(ready)) > wait && node.clock >= SignedDuration::ZERO;
         late.then(|| format!("{:?} is not answered since {}", open.asked, open.at))
     })
 }
 
 fn busy(node: &Node, view: &PoolView) -> Option<String> {
     let most = usize::try_from(node.facts.interface_limit).unwrap_or(usize::MAX).saturating_add(3);
-    (view.operations.len() > most).then(|| format!("{} calls are in flight: {:?}", view.operations.len(), view.operations))
+    (view.operations.len() > most)
+        .then(|| format!("{} calls are in flight: {:?}", view.operations.len(), view.operations))
 }

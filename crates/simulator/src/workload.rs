@@ -209,7 +209,13 @@ impl Workload {
     }
 
     /// What happens, in no order. `number` keeps the names of several workloads apart.
-    fn events(&self, number: usize, nodes: u32, duration: f64, random: &mut Random) -> Result<Vec<PodEvent>, WorkloadError> {
+    fn events(
+        &self,
+        number: usize,
+        nodes: u32,
+        duration: f64,
+        random: &mut Random,
+    ) -> Result<Vec<PodEvent>, WorkloadError> {
         let mut plan = Plan { number, duration, events: Vec::new() };
         match self {
             Self::Steady { pods_per_node, lifetime_seconds } => {

@@ -3,8 +3,8 @@
 use freeboard_address::{EniId, InstanceId, SubnetId, VpcId};
 use freeboard_pool::NodeFacts;
 use freeboard_vpc::{
-    Behaviour, Cloud, Fault, InstanceType, Quotas, Throttling, Timing, UpcomingIds, World, WorldInstance, WorldInterface,
-    WorldMetadataOptions, WorldSubnet, WorldVpc, WorldZone,
+    Behaviour, Cloud, Fault, InstanceType, Quotas, Throttling, Timing, UpcomingIds, World, WorldInstance,
+    WorldInterface, WorldMetadataOptions, WorldSubnet, WorldVpc, WorldZone,
 };
 use jiff::Timestamp;
 
