@@ -57,6 +57,13 @@ impl Run {
     }
 
     fn attempt_beside(&mut self, index: usize, pod: &str) {
+        // A DEL of the new sandbox would release what the old one holds by the kernel's evidence: the agent's clean-up by the
+        // pod's name cannot tell the two apart (found by this simulator).
+        let rebuilt = rebuilt_key(pod);
+        let pool = self.nodes.get(index).and_then(|node| node.pool.as_ref());
+        if pool.is_none_or(|pool| pool.holds(&rebuilt).is_some()) {
+            return;
+        }
         let Some(old) =
             self.nodes.get_mut(index).and_then(|node| node.pods.get_mut(pod)).and_then(|p| p.sandbox.take())
         else {
@@ -200,9 +207,11 @@ impl Run {
             }
             (Asked::Del { of, via, .. }, Reply::Released { address, .. }) => {
                 let released = open.at;
+                // What has left the node with its interface cannot rest there; it may come back with a new one at any time.
+                let gone = self.checks_every_step() && !self.is_carried(index, address);
                 let Some(node) = self.nodes.get_mut(index) else { return };
                 let release = Release { at: node.time(released), epoch: node.epoch };
-                if !node.lost.remove(&address) {
+                if !node.lost.remove(&address) && !gone {
                     node.released.insert(address, release);
                 }
                 self.deleted(index, &of, via);
