@@ -118,7 +118,9 @@ impl Run {
                 let text = "You are not authorized to perform this operation.";
                 error(action, "UnauthorizedOperation", text, count)
             }
-            _ => {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the caller has sorted out every other class")]
+            class => {
+                debug_assert_eq!(class, FaultClass::Ec2Error, "only faults of calls come here");
                 let (only, code, text) = self.random.pick(&ERRORS).copied().unwrap_or(ERRORS[0]);
                 error(if only == "*" { action } else { only.to_owned() }, code, text, count)
             }

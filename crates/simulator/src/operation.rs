@@ -321,7 +321,11 @@ fn name(success: &CloudSuccess) -> String {
         CloudSuccess::Subnets(subnets) => format!("{} subnets", subnets.len()),
         CloudSuccess::Interfaces(interfaces) => format!("{} interfaces", interfaces.len()),
         CloudSuccess::Created(created) => format!("created {}", created.id),
-        other => format!("{other:?}"),
+        other @ (CloudSuccess::Attached(_)
+        | CloudSuccess::AssignedAddresses(..)
+        | CloudSuccess::AssignedPrefixes(..)
+        | CloudSuccess::Unassigned(_)
+        | CloudSuccess::Released(_)) => format!("{other:?}"),
     }
 }
 

@@ -117,7 +117,7 @@ fn diff(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> 
     let new = after.iter().filter(|(name, is)| before.get(*name) != Some(is));
     let mut lines: Vec<(&String, String)> = gone.map(|(name, was)| (name, format!("- {name}: {was}"))).collect();
     lines.extend(new.map(|(name, is)| (name, format!("+ {name}: {is}"))));
-    lines.sort_by(|(a, _), (b, _)| a.cmp(b));
+    lines.sort_by_key(|(name, _)| *name);
     lines.into_iter().map(|(_, line)| line).collect()
 }
 

@@ -19,7 +19,7 @@ const ANSWER_SLACK: SignedDuration = SignedDuration::from_secs(30);
 /// The cloud's books are audited once in so many steps; they are its own, and the audit walks every address.
 const CLOUD_AUDIT_PERIOD: u64 = 512;
 /// No change in the last part of the liveness phase.
-const AT_REST: SignedDuration = SignedDuration::from_secs(120);
+const AT_REST: SignedDuration = SignedDuration::from_secs(60);
 
 impl Run {
     /// An interface as the cloud has it at this moment.
@@ -159,7 +159,7 @@ impl Run {
         let view = pool.view();
         node.ready_since = view.ready.then(|| node.ready_since.unwrap_or(now));
         let Some(node) = self.nodes.get(index) else { return };
-        let survives = lost_promise(node, &view);
+        let survives = lost_promise(node);
         let late = late_answer(node, self.now);
         let busy = busy(node, &view);
         let books = self.open_books(node, &view);
@@ -332,9 +332,8 @@ fn carries(interface: &NetworkInterface, address: Ipv4Addr) -> bool {
 }
 
 /// A living sandbox whose address the pool does not hold for it any more.
-fn lost_promise(node: &Node, view: &PoolView) -> Option<String> {
+fn lost_promise(node: &Node) -> Option<String> {
     let pool = node.pool.as_ref()?;
-    let _ = view;
     node.sandboxes.iter().filter(|(_, s)| s.state == SandboxState::Live && !s.stranded).find_map(|(key, sandbox)| {
         let address = sandbox.address?;
         let held = |key: &AttachmentKey| pool.holds(key).is_some_and(|holding| holding.address == address);

@@ -146,7 +146,7 @@ fn check_positive(field: &'static str, value: f64) -> Result<(), WorkloadError> 
 }
 
 impl Workload {
-    pub(crate) fn check(&self, nodes: u32, _duration: f64) -> Result<(), WorkloadError> {
+    pub(crate) fn check(&self, nodes: u32) -> Result<(), WorkloadError> {
         match self {
             Self::Steady { lifetime_seconds, .. } => check_positive("lifetime_seconds", *lifetime_seconds),
             Self::Bursts { every_seconds, lifetime_seconds, .. } => {
@@ -418,8 +418,7 @@ fn parse_trace(text: &str, nodes: u32) -> Result<Vec<PodEvent>, WorkloadError> {
 
 /// The most pods at once on each node, over all workloads.
 pub(crate) fn peaks(workloads: &[Workload], nodes: u32) -> Result<Vec<u32>, WorkloadError> {
-    let mut total = Vec::new();
-    total.resize(usize::try_from(nodes).unwrap_or(usize::MAX), 0_u32);
+    let mut total = vec![0_u32; usize::try_from(nodes).unwrap_or(usize::MAX)];
     for workload in workloads {
         for (sum, peak) in total.iter_mut().zip(workload.peak(nodes)?) {
             *sum = sum.saturating_add(peak);
