@@ -97,6 +97,7 @@ impl Run {
         self.cloud.inject(fault, self.now).is_ok()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller has sorted out every other class")]
     fn refuse_calls(&mut self, class: FaultClass) {
         let action = self.random.pick(&ACTIONS).copied().unwrap_or("*").to_owned();
         let count = 1 + u32::try_from(self.random.index(4)).unwrap_or(0);
@@ -118,7 +119,6 @@ impl Run {
                 let text = "You are not authorized to perform this operation.";
                 error(action, "UnauthorizedOperation", text, count)
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the caller has sorted out every other class")]
             class => {
                 debug_assert_eq!(class, FaultClass::Ec2Error, "only faults of calls come here");
                 let (only, code, text) = self.random.pick(&ERRORS).copied().unwrap_or(ERRORS[0]);
