@@ -169,6 +169,8 @@ pub(crate) struct Node {
     /// The node's clock less the true time.
     pub(crate) clock: SignedDuration,
     pub(crate) epoch: u64,
+    /// When the clock jumped last.
+    pub(crate) jumped: Timestamp,
     pub(crate) disk: Disk,
     pub(crate) writing: Option<CheckpointState>,
     pub(crate) unwritten: bool,
@@ -206,6 +208,7 @@ impl Node {
             incarnation: 0,
             clock: SignedDuration::ZERO,
             epoch: 0,
+            jumped: Timestamp::MIN,
             disk: Disk::default(),
             writing: None,
             unwritten: false,

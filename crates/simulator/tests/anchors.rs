@@ -1,5 +1,7 @@
 //! Known figures: buckets (anchors D8) and exact fit (anchors D9).
 
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on fails")]
+
 use freeboard_simulator::{Run, Scenario};
 use freeboard_vpc::{Call, Cloud, Outcome, Throttling, World, WorldZone};
 use jiff::{SignedDuration, Timestamp};

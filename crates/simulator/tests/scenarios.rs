@@ -1,5 +1,7 @@
 //! Scenarios as text: what is refused, and how; replays; traces; known figures.
 
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on fails")]
+
 use freeboard_simulator::{Replay, Run, Scenario};
 
 const SMALL: &str = r#"

@@ -1,5 +1,7 @@
 //! Thousands of seeds of mixed workloads and faults, with every invariant after every step.
 
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on fails")]
+
 use freeboard_simulator::{FaultSettings, Run, Scenario};
 
 /// Scenarios that seeds are dealt over: small, so that many seeds fit in a minute.
