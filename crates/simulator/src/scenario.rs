@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use freeboard_address::{Addresses, Cidr, Prefixes};
-use freeboard_pool::{AllocationMode, Pacing, PoolSettings, RangePreference, Targets};
+use freeboard_pool::{AllocationMode, Pacing, Policy, PoolSettings, RangePreference, Targets};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +141,8 @@ pub struct NodeSettings {
 pub struct PoolChoice {
     /// Single addresses or prefixes.
     pub mode: AllocationMode,
+    /// The lean policy; the targets are not looked at then.
+    pub lean: bool,
     /// `WARM_ENI_TARGET`.
     pub warm_eni_target: u32,
     /// `WARM_IP_TARGET`.
@@ -165,6 +167,7 @@ impl Default for PoolChoice {
     fn default() -> Self {
         Self {
             mode: AllocationMode::SecondaryAddresses,
+            lean: false,
             warm_eni_target: 1,
             warm_ip_target: None,
             minimum_ip_target: None,
@@ -183,15 +186,16 @@ impl PoolChoice {
     #[must_use]
     pub fn settings(&self) -> PoolSettings {
         let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
+        let targets = Targets {
+            warm_eni: self.warm_eni_target,
+            warm_ip: self.warm_ip_target.map(Addresses),
+            minimum_ip: self.minimum_ip_target.map(Addresses),
+            warm_prefix: Prefixes(self.warm_prefix_target),
+        };
         PoolSettings {
             mode: self.mode,
-            targets: Targets {
-                warm_eni: self.warm_eni_target,
-                warm_ip: self.warm_ip_target.map(Addresses),
-                minimum_ip: self.minimum_ip_target.map(Addresses),
-                warm_prefix: Prefixes(self.warm_prefix_target),
-                max_eni: self.max_eni,
-            },
+            policy: if self.lean { Policy::Lean } else { Policy::Compatible(targets) },
+            max_eni: self.max_eni,
             cooldown: seconds(self.cooldown_seconds),
             preference: self.preference,
             add_wait: seconds(self.add_wait_seconds),
