@@ -4,6 +4,7 @@ mod agents;
 mod demo;
 mod lab;
 mod programs;
+mod simulate;
 mod tree;
 mod vpc;
 
@@ -25,6 +26,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
+    /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
+    Simulate(simulate::SimulateArguments),
     /// The simulated VPC.
     #[command(subcommand)]
     Vpc(vpc::VpcCommand),
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
     };
     match outcome {

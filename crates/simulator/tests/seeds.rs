@@ -5,67 +5,13 @@
 use freeboard_simulator::{FaultSettings, Run, Scenario};
 
 /// Scenarios that seeds are dealt over: small, so that many seeds fit in a minute.
-const MIXED: &str = r#"
-name: mixed
-world:
-  vpc_cidr: 10.0.0.0/16
-  subnets:
-    - { cidr: 10.0.0.0/26, nodes: true }
-    - { cidr: 10.0.1.0/26, tags: { kubernetes.io/role/cni: "1" } }
-  throttling: true
-nodes: { count: 2, instance_type: t3.small }
-pool: { warm_ip_target: 2, minimum_ip_target: 3, cooldown_seconds: 30 }
-workloads:
-  - { kind: steady, pods_per_node: 5, lifetime_seconds: 60 }
-  - { kind: stateful-set, pods_per_node: 2, restart_seconds: 70 }
-duration_seconds: 300
-settle_seconds: 400
-sample_seconds: 60
-"#;
+const MIXED: &str = include_str!("../../../scenarios/mixed.yaml");
 
-const BURSTS: &str = r#"
-name: bursts
-world:
-  subnets:
-    - { cidr: 10.0.0.0/27, nodes: true }
-    - { cidr: 10.0.1.0/27, tags: { kubernetes.io/role/cni: "1" } }
-nodes: { count: 2, instance_type: t3.medium }
-workloads:
-  - { kind: bursts, pods_per_node: 10, every_seconds: 120, lifetime_seconds: 60 }
-duration_seconds: 300
-settle_seconds: 400
-sample_seconds: 60
-"#;
+const BURSTS: &str = include_str!("../../../scenarios/bursts.yaml");
 
-const PREFIXES: &str = r#"
-name: prefixes
-world:
-  subnets:
-    - { cidr: 10.0.0.0/25, nodes: true }
-    - { cidr: 10.0.1.0/25, tags: { kubernetes.io/role/cni: "1" } }
-nodes: { count: 2, instance_type: t3.small }
-pool: { mode: prefixes, warm_prefix_target: 1 }
-workloads:
-  - { kind: rolling-restart, pods_per_node: 12, surge: 3, step_seconds: 20 }
-  - { kind: drain, pods_per_node: 4, every_seconds: 90 }
-duration_seconds: 300
-settle_seconds: 400
-sample_seconds: 60
-"#;
+const PREFIXES: &str = include_str!("../../../scenarios/prefixes.yaml");
 
-const CHURN: &str = r#"
-name: churn-at-the-limit
-world:
-  subnets:
-    - { cidr: 10.0.0.0/26, nodes: true }
-nodes: { count: 2, instance_type: t3.small }
-pool: { warm_eni_target: 0 }
-workloads:
-  - { kind: churn, pods_per_node: 9, replaced_per_second: 0.1 }
-duration_seconds: 300
-settle_seconds: 400
-sample_seconds: 60
-"#;
+const CHURN: &str = include_str!("../../../scenarios/churn-at-the-limit.yaml");
 
 fn scenario(text: &str, rate: f64) -> Scenario {
     let mut scenario = Scenario::parse(text).unwrap();

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-datapath", 2),
     ("freeboard-vpc-server", 2),
     ("freeboard-lab", 3),
+    ("freeboard-simulator", 3),
     ("freeboard-agent", 4),
     ("freeboard-cni", 4),
     ("freeboard-cli", 4),
