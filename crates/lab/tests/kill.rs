@@ -48,8 +48,8 @@ const PODS: usize = 25;
 const IN_FLIGHT: usize = 10;
 /// Pods that run all the time.
 const LASTING: usize = 5;
-/// The agent is killed within this time from the start of the burst.
-const BURST: Duration = Duration::from_millis(600);
+/// The agent is killed up to so long after a random number of the burst's calls have ended: between two calls or within one.
+const WITHIN: Duration = Duration::from_millis(2);
 /// Every lasting pod is asked this often.
 const EVERY: Duration = Duration::from_millis(20);
 /// An address does not rest at all: the next pod has it the moment it is given back.
@@ -112,15 +112,20 @@ fn kills(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     for round in 0..rounds {
         let at = |error: Problem| format!("round {round} of seed {seed}: {error}");
         let (going, names) = (std::mem::take(&mut running), (0..PODS).map(|index| format!("pod-{round}-{index}")));
-        let delay = Duration::from_micros(random.below(u64::try_from(BURST.as_micros())?));
         let burst = Burst::new(node, going, names.collect());
+        let left = 1 + random.below(u64::try_from(burst.left())?);
+        let delay = Duration::from_micros(random.below(u64::try_from(WITHIN.as_micros())?));
         std::thread::scope(|scope| -> Outcome {
             let workers: Vec<_> = (0..IN_FLIGHT).map(|_| scope.spawn(|| burst.work())).collect();
-            let killer = Instant::now();
-            while killer.elapsed() < delay && !burst.is_done() {
+            let began = Instant::now();
+            while u64::try_from(burst.left())? > left && began.elapsed() < LIMIT {
                 std::thread::yield_now();
             }
-            cut_short += u32::from(!burst.is_done());
+            let reached = Instant::now();
+            while reached.elapsed() < delay {
+                std::thread::yield_now();
+            }
+            cut_short += u32::from(burst.left() > 0);
             agent.kill()?;
             agent = stage.start_agent(node, settings)?;
             workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker panicked")?)
@@ -226,8 +231,9 @@ impl<'a> Burst<'a> {
         Self { node, calls: Mutex::new(calls), open, started: Mutex::new(Vec::new()) }
     }
 
-    fn is_done(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0
+    /// Calls that have not ended.
+    fn left(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     fn work(&self) -> Outcome {

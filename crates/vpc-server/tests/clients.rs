@@ -113,7 +113,7 @@ async fn the_aws_cli_does_what_a_person_types() {
     let script = std::path::absolute(workspace().join("tests/clients/ec2_cli.sh")).unwrap();
     command.env("PATH", path).env("AWS_MAX_ATTEMPTS", "1").arg(script).current_dir(directory.path());
     assert_success(&run(command).await);
-    assert!(server.calls()["CreateSubnet"].calls == 1, "{:?}", server.calls());
+    assert!(server.calls()["CreateSubnet"].calls == 2, "{:?}", server.calls());
     server.shutdown().await;
 }
 
