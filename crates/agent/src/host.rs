@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use freeboard_address::{Cidr, MacAddress};
+use freeboard_address::{Cidr, MacAddress, PodKey};
 use freeboard_datapath::host::{self, DesiredHost, ObservedHost, PodRoute, PrimaryInterface, SecondaryInterface};
 use freeboard_datapath::netlink::RouteSocket;
-use freeboard_datapath::{DatapathError, names};
+use freeboard_datapath::{DatapathError, PodRemains, names};
 use freeboard_pool::{AddressState, PoolView};
 use freeboard_settings::Settings;
 use tokio::sync::Mutex;
@@ -131,6 +131,18 @@ impl Host {
         let secondaries = self.shared.secondaries.lock().await;
         let pods = pod_routes(view, &self.shared.settings.veth_prefix);
         self.apply(&secondaries, pods).await
+    }
+
+    /// Removes routes and rules of pods that are gone, unless their address leads to another pod by now. What cannot be removed
+    /// is logged: it is removed before the address is given again.
+    pub async fn disconnect_pods(&self, gone: Vec<(PodKey, Ipv4Addr)>) {
+        for (pod, address) in gone {
+            let host_interface = Some(names::host_interface(&self.shared.settings.veth_prefix, &pod));
+            let remains = PodRemains { host_interface, addresses: vec![address] };
+            if let Err(error) = blocking(move || remains.disconnect()).await {
+                tracing::warn!(%address, %pod, %error, "the host could not be cleaned of a pod that is gone");
+            }
+        }
     }
 
     /// Makes SNAT and connection marks follow these blocks.

@@ -188,7 +188,7 @@ impl Start {
         };
         tokio::spawn(follower.run());
         let directory: PathBuf = settings.tombstone_directory.clone();
-        tokio::spawn(tombstones::watch(directory, pool.clone(), Arc::clone(&metrics)));
+        tokio::spawn(tombstones::watch(directory, pool.clone(), host.clone(), Arc::clone(&metrics)));
         tokio::spawn(after_ready(host, pool.clone(), restored, Arc::clone(&metrics)));
         if !settings.disable_introspection {
             let handler = Introspection { pool: pool.clone(), settings: Arc::clone(&settings) };
@@ -215,10 +215,19 @@ async fn after_ready(
     if status.wait_for(|status| status.ready).await.is_err() {
         return;
     }
-    if let Ok(shown) = pool.ask(Command::Show).await
-        && let Err(error) = host.assert_pods(&shown.view).await
-    {
-        tracing::error!(%error, "the routes of running pods could not be checked");
+    if let Ok(shown) = pool.ask(Command::Show).await {
+        if let Err(error) = host.assert_pods(&shown.view).await {
+            tracing::error!(%error, "the routes of running pods could not be checked");
+        }
+        // A pod that was deleted between the look and the repair must not have its routes back.
+        let mut gone = Vec::new();
+        for old in &restored {
+            let held = pool.ask(|answer| Command::Holds(old.key.clone(), answer)).await;
+            if let (Ok(None), Some(pod)) = (held, &old.pod) {
+                gone.push((pod.clone(), old.address));
+            }
+        }
+        host.disconnect_pods(gone).await;
     }
     // The only error is that the agent ends.
     let _ = stale::release_stale(restored, host, pool, metrics).await;

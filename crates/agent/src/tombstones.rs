@@ -2,16 +2,18 @@
 //! is durable.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use freeboard_address::AttachmentKey;
+use freeboard_address::{AttachmentKey, PodKey};
 use freeboard_pool::Reply;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::cni_service::{pod, release};
+use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, PoolError, PoolHandle};
 
@@ -35,20 +37,28 @@ struct Tombstone {
 }
 
 /// Looks at the directory again and again, until the pool is gone.
-pub async fn watch(directory: PathBuf, pool: PoolHandle, metrics: Arc<Metrics>) {
+pub async fn watch(directory: PathBuf, pool: PoolHandle, host: Host, metrics: Arc<Metrics>) {
     loop {
-        if consume(&directory, &pool, &metrics).await == Err(PoolError::Gone) {
-            return;
+        match consume(&directory, &pool, &metrics).await {
+            Err(PoolError::Gone) => return,
+            // The plugin cleaned the host, but an agent that started since may have restored what its state still had.
+            Ok(released) => host.disconnect_pods(released).await,
+            Err(_) => {}
         }
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-/// Takes every tombstone that lies there now.
+/// Takes every tombstone that lies there now; returns what was released.
 ///
 /// # Errors
 /// When the pool's task has ended.
-pub async fn consume(directory: &Path, pool: &PoolHandle, metrics: &Metrics) -> Result<(), PoolError> {
+pub async fn consume(
+    directory: &Path,
+    pool: &PoolHandle,
+    metrics: &Metrics,
+) -> Result<Vec<(PodKey, Ipv4Addr)>, PoolError> {
+    let mut released = Vec::new();
     for path in list(directory) {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
@@ -59,7 +69,7 @@ pub async fn consume(directory: &Path, pool: &PoolHandle, metrics: &Metrics) -> 
             }
         };
         match serde_json::from_slice(&text) {
-            Ok(tombstone) => take(&path, tombstone, pool, metrics).await?,
+            Ok(tombstone) => released.extend(take(&path, tombstone, pool, metrics).await?),
             Err(error) => {
                 // Written to a temporary file and renamed, so this is not one that is being written.
                 tracing::error!(file = %path.display(), %error, "a tombstone cannot be understood and is set aside");
@@ -67,10 +77,16 @@ pub async fn consume(directory: &Path, pool: &PoolHandle, metrics: &Metrics) -> 
             }
         }
     }
-    Ok(())
+    Ok(released)
 }
 
-async fn take(path: &Path, tombstone: Tombstone, pool: &PoolHandle, metrics: &Metrics) -> Result<(), PoolError> {
+async fn take(
+    path: &Path,
+    tombstone: Tombstone,
+    pool: &PoolHandle,
+    metrics: &Metrics,
+) -> Result<Option<(PodKey, Ipv4Addr)>, PoolError> {
+    let mut released = None;
     let key =
         AttachmentKey { network: tombstone.network, container: tombstone.container, interface: tombstone.interface };
     let held = pool.ask(|answer| Command::Holds(key.clone(), answer)).await?;
@@ -80,11 +96,12 @@ async fn take(path: &Path, tombstone: Tombstone, pool: &PoolHandle, metrics: &Me
         match release(pool, key.clone(), pod).await? {
             Reply::Released { address, .. } => {
                 metrics.tombstones.inc();
+                released = Some((PodKey::new(&*tombstone.namespace, &*tombstone.name), address));
                 tracing::info!(%address, %key, "released what was deleted while the agent was down");
             }
             Reply::Refused(refusal) => {
                 tracing::warn!(%key, cause = refusal.cause.as_str(), "cannot release what was deleted yet: {}", refusal.message);
-                return Ok(());
+                return Ok(None);
             }
             Reply::UnknownPod | Reply::Assigned { .. } => {}
         }
@@ -95,7 +112,7 @@ async fn take(path: &Path, tombstone: Tombstone, pool: &PoolHandle, metrics: &Me
         }
         _ => {}
     }
-    Ok(())
+    Ok(released)
 }
 
 /// The tombstones in the order of their names; none when there is no directory.

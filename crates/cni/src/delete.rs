@@ -1,5 +1,6 @@
 //! DEL: the address back to the agent, and the host clean, whether or not the agent is there.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use freeboard_datapath::names::host_interface;
@@ -50,7 +51,7 @@ pub(crate) fn run(call: &mut Call) -> Result<(), Failure> {
             call.log.info("the agent holds nothing for this attachment");
             Ok(())
         }
-        Err(error) => without_agent(call, &sandbox, &previous, &error),
+        Err(error) => without_agent(call, &sandbox, &previous, &cleaned, &error),
     }
 }
 
@@ -71,13 +72,23 @@ fn tear_down(call: &mut Call, sandbox: &Sandbox, remains: &PodRemains) -> Result
     })
 }
 
-/// Cleans the host from what the runtime and the sandbox know, and leaves a note for the agent.
-fn without_agent(call: &mut Call, sandbox: &Sandbox, previous: &Previous, error: &CallError) -> Result<(), Failure> {
+/// Cleans the host from what the runtime and the sandbox know, but for the addresses that are `cleaned` already (an agent that
+/// died with the answer may have given them to the next pod), and leaves a note for the agent.
+fn without_agent(
+    call: &mut Call,
+    sandbox: &Sandbox,
+    previous: &Previous,
+    cleaned: &[Ipv4Addr],
+    error: &CallError,
+) -> Result<(), Failure> {
     call.log.error(&format!("Error received from DelNetwork gRPC call: {error}"));
     let remains = if previous.addresses.is_empty() { from_sandbox(call, sandbox)? } else { Some(previous.remains()) };
     match remains {
-        Some(remains) => {
-            tear_down(call, sandbox, &remains)?;
+        Some(mut remains) => {
+            remains.addresses.retain(|address| !cleaned.contains(address));
+            if cleaned.is_empty() || !remains.addresses.is_empty() {
+                tear_down(call, sandbox, &remains)?;
+            }
             call.log.info("Handled pod teardown using prevResult");
         }
         None => call

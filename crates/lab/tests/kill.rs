@@ -52,8 +52,8 @@ const LASTING: usize = 5;
 const WITHIN: Duration = Duration::from_millis(2);
 /// Every lasting pod is asked this often.
 const EVERY: Duration = Duration::from_millis(20);
-/// An address does not rest at all: the next pod has it the moment it is given back.
-const REST: (&str, &str) = ("IP_COOLDOWN_PERIOD", "0");
+/// An address rests for a moment only, so that 56 are enough; longer than a DEL, and the look of an agent that starts, can take.
+const REST: (&str, &str) = ("IP_COOLDOWN_PERIOD", "2");
 /// A node that holds all its addresses from the start.
 const STEADY: &[(&str, &str)] = &[REST, ("FREEBOARD_ADD_WAIT_SECONDS", "5"), ("WARM_ENI_TARGET", "4")];
 /// A node that takes and gives back addresses and interfaces with every burst.
