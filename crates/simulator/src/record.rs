@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::check::Check;
+use crate::fault::FaultSettings;
 use crate::run::Run;
 
 /// One step of a run; one line of its trace.
@@ -50,6 +51,8 @@ pub struct Failure {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
+    /// The rate of every class of fault, when the scenario's own faults were replaced by such.
+    pub faults_per_hour: Option<String>,
     /// The step that broke it.
     pub step: u64,
     /// When, in virtual time.
@@ -60,13 +63,18 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(run: &Run, violation: Violation) -> Self {
-        Self { scenario: run.scenario.name.clone(), seed: run.seed, step: run.steps, at: run.now, violation }
+        let scenario = run.scenario.name.clone();
+        let faults = &run.scenario.faults;
+        let everywhere = faults.per_hour.values().next().filter(|rate| *faults == FaultSettings::all(**rate, true));
+        let faults_per_hour = everywhere.map(ToString::to_string);
+        Self { scenario, seed: run.seed, faults_per_hour, step: run.steps, at: run.now, violation }
     }
 
-    /// The command that replays it.
+    /// The command that replays it, for a scenario that comes with the program.
     #[must_use]
     pub fn command(&self) -> String {
-        format!("freeboard simulate --seed {} --scenario {}", self.seed, self.scenario)
+        let faults = self.faults_per_hour.as_ref().map(|rate| format!(" --faults-per-hour {rate}")).unwrap_or_default();
+        format!("freeboard simulate --seed {} --scenario {}{faults}", self.seed, self.scenario)
     }
 }
 
