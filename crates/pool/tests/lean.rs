@@ -67,6 +67,25 @@ fn forty_pods_at_once_get_interfaces_in_flight_together_and_hardly_more_than_the
 }
 
 #[test]
+fn pods_that_arrive_one_by_one_while_calls_run_get_no_interface_beyond_those_they_need() {
+    let mut world = World::started(lean(), m5_xlarge(), "10.0.0.0/16");
+    let mut requests = Vec::new();
+    for n in 0..40 {
+        requests.push(world.add(&format!("pod-{n}")));
+        world.drain();
+        if n == 5 {
+            world.answer(0);
+        }
+    }
+    while !requests.iter().all(|request| world.is_assigned(*request)) {
+        world.answer(0);
+        world.drain();
+    }
+    let creations = world.calls.iter().filter(|call| call.starts_with("Create")).count();
+    assert_eq!(creations, 2, "14 fit the primary interface, 26 need two more:\n{}", world.trace);
+}
+
+#[test]
 fn a_thousand_pods_of_churn_at_constant_size_cost_hardly_a_call() {
     let mut world = World::started(lean(), m5_xlarge(), "10.0.0.0/16");
     for n in 0..20 {
