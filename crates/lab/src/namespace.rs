@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -24,7 +25,7 @@ pub struct Namespace {
 #[derive(Debug)]
 struct Inner {
     name: String,
-    network: File,
+    network: Arc<OwnedFd>,
     mounts: Option<File>,
 }
 
@@ -40,7 +41,7 @@ impl Namespace {
             File::open("/proc/thread-self/ns/net")
         })
         .map_err(|source| LabError::Namespace { name: name.clone(), source })?;
-        Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) })
+        Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: None }) })
     }
 
     /// Makes an empty network namespace together with a mount namespace in which `prepare` has mounted what it needs.
@@ -59,7 +60,7 @@ impl Namespace {
             Ok((File::open("/proc/thread-self/ns/net")?, File::open("/proc/thread-self/ns/mnt")?))
         })
         .map_err(|source| LabError::Namespace { name: name.clone(), source })?;
-        Ok(Self { inner: Arc::new(Inner { name, network, mounts: Some(mounts) }) })
+        Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: Some(mounts) }) })
     }
 
     /// Makes an empty network namespace and pins it at `path` in this namespace's mounts, as a container runtime does for a
@@ -76,7 +77,9 @@ impl Namespace {
             File::open("/proc/thread-self/ns/net")
         });
         match network {
-            Ok(Ok(network)) => Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) }),
+            Ok(Ok(network)) => {
+                Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: None }) })
+            }
             Ok(Err(source)) => Err(LabError::Namespace { name, source }),
             Err(error) => Err(error),
         }
@@ -90,7 +93,7 @@ impl Namespace {
 
     /// The network namespace as an open file, for netlink messages that name it.
     #[must_use]
-    pub fn network(&self) -> &File {
+    pub fn network(&self) -> &Arc<OwnedFd> {
         &self.inner.network
     }
 

@@ -46,6 +46,7 @@ pub(super) const RTA_TABLE: u16 = 15;
 pub(super) const ROUTE_MATCH: u32 = 0x2000;
 pub(super) const ROUTE_TABLE_COMPATIBLE: u8 = 252;
 pub(super) const ROUTE_UNICAST: u8 = 1;
+pub(super) const ROUTE_BLACKHOLE: u8 = 6;
 pub(super) const ROUTE_BY_ADMINISTRATOR: u8 = 3;
 pub(super) const SCOPE_UNIVERSE: u8 = 0;
 pub(super) const SCOPE_LINK: u8 = 253;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use freeboard_address::{Cidr, MacAddress};
 use nix::errno::Errno;
 
-use super::facts::{InterfaceAddress, Neighbour, Route, Rule, write_selectors};
+use super::facts::{InterfaceAddress, Neighbour, Route, Rule, Scope, write_selectors};
 use super::kernel as k;
+use crate::names::MAIN_TABLE;
 use crate::wire::Writer;
 
 /// Asks for an acknowledgement, creation, and no replacement.
@@ -82,6 +83,10 @@ pub enum Request {
     ReplaceRoute(Route),
     /// Remove a route; a missing interface or gateway matches any.
     DeleteRoute(Route),
+    /// Make packets to this block vanish, in the main table, where no narrower route leads elsewhere.
+    ReplaceBlackhole(Cidr),
+    /// Stop that.
+    DeleteBlackhole(Cidr),
     /// Add a policy rule.
     AddRule(Rule),
     /// Remove the first policy rule that matches.
@@ -140,6 +145,8 @@ impl fmt::Display for Request {
             }
             Self::ReplaceRoute(route) => write!(f, "set {route}"),
             Self::DeleteRoute(route) => write!(f, "delete {route}"),
+            Self::ReplaceBlackhole(block) => write!(f, "set {block} to be dropped"),
+            Self::DeleteBlackhole(block) => write!(f, "stop dropping {block}"),
             Self::AddRule(rule) => write!(f, "add {rule}"),
             Self::DeleteRule(selector) => write!(f, "delete {selector}"),
             Self::ReplaceNeighbour(n) => write!(f, "set neighbour {} at {} on link {}", n.address, n.mac, n.interface),
@@ -153,7 +160,9 @@ impl Request {
         match self {
             Self::DeleteLink(_) => matches!(errno, Errno::ENODEV | Errno::ENOENT),
             Self::DeleteAddress(_) => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
-            Self::DeleteRoute(_) => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
+            Self::DeleteRoute(_) | Self::DeleteBlackhole(_) => {
+                matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
+            }
             Self::DeleteRule(_) => errno == Errno::ENOENT,
             Self::AddAddress(_) | Self::AddRule(_) => errno == Errno::EEXIST,
             Self::SetLinkDown(_) => errno == Errno::ENODEV,
@@ -161,7 +170,11 @@ impl Request {
             Self::GetRoute(_) => {
                 matches!(errno, Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ESRCH | Errno::EACCES)
             }
-            Self::AddVeth(_) | Self::SetLinkUp { .. } | Self::ReplaceRoute(_) | Self::ReplaceNeighbour(_) => false,
+            Self::AddVeth(_)
+            | Self::SetLinkUp { .. }
+            | Self::ReplaceRoute(_)
+            | Self::ReplaceBlackhole(_)
+            | Self::ReplaceNeighbour(_) => false,
         }
     }
 
@@ -196,6 +209,12 @@ impl Request {
                 write_route(w, route, k::ROUTE_BY_ADMINISTRATOR, route.scope.to_kernel(), k::ROUTE_UNICAST);
             }
             Self::DeleteRoute(route) => write_route(w, route, 0, k::SCOPE_NOWHERE, 0),
+            Self::ReplaceBlackhole(block) => {
+                write_route(w, &everywhere(*block), k::ROUTE_BY_ADMINISTRATOR, k::SCOPE_UNIVERSE, k::ROUTE_BLACKHOLE);
+            }
+            Self::DeleteBlackhole(block) => {
+                write_route(w, &everywhere(*block), 0, k::SCOPE_NOWHERE, k::ROUTE_BLACKHOLE);
+            }
             Self::AddRule(rule) => {
                 write_rule(w, &RuleSelector::from(rule), rule.input_interface.as_deref(), k::RULE_TO_TABLE);
             }
@@ -213,8 +232,8 @@ impl Request {
             Self::DeleteLink(_) => (k::DEL_LINK, 0),
             Self::AddAddress(_) => (k::NEW_ADDRESS, CREATE),
             Self::DeleteAddress(_) => (k::DEL_ADDRESS, 0),
-            Self::ReplaceRoute(_) => (k::NEW_ROUTE, REPLACE),
-            Self::DeleteRoute(_) => (k::DEL_ROUTE, 0),
+            Self::ReplaceRoute(_) | Self::ReplaceBlackhole(_) => (k::NEW_ROUTE, REPLACE),
+            Self::DeleteRoute(_) | Self::DeleteBlackhole(_) => (k::DEL_ROUTE, 0),
             Self::AddRule(_) => (k::NEW_RULE, CREATE),
             Self::DeleteRule(_) => (k::DEL_RULE, 0),
             Self::ReplaceNeighbour(_) => (k::NEW_NEIGHBOUR, REPLACE),
@@ -271,6 +290,11 @@ fn write_route(w: &mut Writer, route: &Route, protocol: u8, scope: u8, kind: u8)
     if let Some(interface) = route.interface {
         w.number(k::RTA_OIF, interface);
     }
+}
+
+/// A route of the main table to a block, by no link.
+fn everywhere(destination: Cidr) -> Route {
+    Route { table: MAIN_TABLE, destination, gateway: None, interface: None, scope: Scope::Universe }
 }
 
 fn write_rule(w: &mut Writer, selector: &RuleSelector, input_interface: Option<&str>, action: u8) {
