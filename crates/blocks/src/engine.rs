@@ -22,6 +22,17 @@ const RETRY: &str = "a failed write is tried again";
 /// How long a deleted node is remembered, so that a late event about it is known to be late.
 const DEPARTED_MEMORY: SignedDuration = SignedDuration::from_mins(10);
 
+/// How far the take-over from an earlier leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takeover {
+    /// Its last writes may still land.
+    Waiting,
+    /// They have landed; a list that shows them was asked for.
+    Listing,
+    /// They are seen.
+    Done,
+}
+
 /// A node that was deleted a short while ago.
 #[derive(Clone, Debug)]
 struct Departed {
@@ -42,6 +53,7 @@ pub struct Blocks {
 
     /// The version of the newest list of nodes; none before the first.
     pub(crate) listed: Option<ResourceVersion>,
+    takeover: Takeover,
     pub(crate) nodes: BTreeMap<NodeName, Node>,
     /// Nodes that were deleted a short while ago.
     departed: BTreeMap<NodeName, Departed>,
@@ -67,8 +79,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// An engine that knows nothing yet. It gives nothing before it has seen the ranges ([`Blocks::handle_range`]), a list of the
-    /// nodes ([`Blocks::handle_nodes`]), and `takeover_wait` has passed.
+    /// An engine that knows nothing yet. It gives nothing before it has seen the ranges ([`Blocks::handle_range`]) and, when
+    /// `takeover_wait` has passed, a list of the nodes ([`Effect::ListNodes`]). An earlier list is welcome: it shows the state.
     #[must_use]
     pub fn new(settings: BlocksSettings, now: Timestamp) -> Self {
         Self {
@@ -77,6 +89,7 @@ impl Blocks {
             now,
             effects: VecDeque::new(),
             listed: None,
+            takeover: Takeover::Waiting,
             nodes: BTreeMap::new(),
             departed: BTreeMap::new(),
             departures: VecDeque::new(),
@@ -112,6 +125,10 @@ impl Blocks {
                 self.observe(node);
             }
             self.listed = Some(version);
+            let needs_none = !self.settings.takeover_wait.is_positive();
+            if self.takeover == Takeover::Listing || needs_none {
+                self.takeover = Takeover::Done;
+            }
             self.queues.wake();
         }
         self.advance();
@@ -159,7 +176,7 @@ impl Blocks {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
         let takeover = later(self.started, self.settings.takeover_wait);
-        let takeover = (takeover > self.now && self.queues.is_waiting()).then_some((takeover, TAKEOVER));
+        let takeover = (self.takeover == Takeover::Waiting).then_some((takeover, TAKEOVER));
         let retry = self.retries.first().map(|(at, _)| (*at, RETRY));
         let cooled = self.cooling.front().map(|first| (later(first.released, self.settings.cooldown), COOLED));
         let pressed = self.next_pressed().map(|at| (at, PRESSED));
@@ -168,7 +185,7 @@ impl Blocks {
 
     /// Whether blocks are given.
     pub(crate) fn is_ready(&self) -> bool {
-        self.listed.is_some() && self.now >= later(self.started, self.settings.takeover_wait)
+        self.takeover == Takeover::Done
     }
 
     pub(crate) fn begin(&mut self, now: Timestamp) {
@@ -177,6 +194,10 @@ impl Blocks {
 
     /// Draws the consequences of what came in.
     pub(crate) fn advance(&mut self) {
+        if self.takeover == Takeover::Waiting && self.now >= later(self.started, self.settings.takeover_wait) {
+            self.takeover = Takeover::Listing;
+            self.effects.push_back(Effect::ListNodes);
+        }
         self.warm_up();
         self.forget_departed();
         self.serve();

@@ -91,11 +91,9 @@ impl Blocks {
             self.adopt(name, pod_cidrs);
             return;
         }
-        let Some(node) = self.nodes.get(name) else { return };
-        match node.state {
-            State::Granted { .. } | State::Held { .. } | State::Unusable => {}
-            State::Waiting { .. } | State::Refused { .. } if is_changed => self.enqueue(&name.clone(), None),
-            State::Waiting { .. } | State::Refused { .. } => {}
+        let queues = |node: &Node| matches!(node.state, State::Waiting { .. } | State::Refused { .. });
+        if is_changed && self.nodes.get(name).is_some_and(queues) {
+            self.enqueue(name, None);
         }
     }
 

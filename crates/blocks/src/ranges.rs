@@ -87,16 +87,6 @@ impl Blocks {
         self.begin(now);
         self.settings.excluded = excluded;
         self.ranges_changed();
-        let held: Vec<(NodeName, Cidr)> = self
-            .settings
-            .excluded
-            .iter()
-            .flat_map(|exclusion| self.claims_touching(exclusion.cidr))
-            .map(|(cidr, node)| (node.clone(), cidr))
-            .collect();
-        for (node, cidr) in held {
-            self.rejudge(&node, cidr);
-        }
         self.advance();
     }
 
@@ -128,7 +118,24 @@ impl Blocks {
         }
         self.recount_cooling();
         self.rejudge_all();
+        self.judge_excluded();
         self.classify_again();
+    }
+
+    /// Judges the blocks that nodes have in addresses which are excluded, perhaps only now.
+    fn judge_excluded(&mut self) {
+        let own = self.territories.iter().flat_map(|territory| &territory.spec.excluded);
+        let excluded = own.chain(&self.settings.excluded);
+        let held: Vec<(NodeName, Cidr)> = excluded
+            .flat_map(|exclusion| self.claims_touching(exclusion.cidr))
+            .map(|(cidr, node)| (node.clone(), cidr))
+            .collect();
+        for (node, cidr) in held {
+            if let Some(claim) = self.claims.get_mut(&cidr) {
+                claim.is_irregular = true;
+            }
+            self.rejudge(&node, cidr);
+        }
     }
 
     /// Counts the free space of a range from scratch.
