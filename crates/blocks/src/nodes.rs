@@ -212,11 +212,13 @@ impl Blocks {
             self.rebuild(index);
         }
         self.recount_cooling();
-        let overlapping: Vec<Cidr> = self.overlapping(cidr).map(|(other, _)| other).collect();
-        for other in overlapping {
+        let overlapping: Vec<(Cidr, NodeName)> =
+            self.overlapping(cidr).map(|(other, node)| (other, node.clone())).collect();
+        for (other, node) in overlapping {
             if let Some(claim) = self.claims.get_mut(&other) {
                 claim.is_irregular = true;
             }
+            self.rejudge(&node, other);
         }
         self.rejudge(name, cidr);
     }

@@ -52,10 +52,6 @@ impl Queues {
         self.due.extend(self.groups.keys());
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.groups.is_empty()
-    }
-
     /// Empties the queues: who waited, in the order of arrival.
     pub(crate) fn take_all(&mut self) -> BTreeMap<u64, NodeName> {
         self.due.clear();
