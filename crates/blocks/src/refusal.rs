@@ -22,7 +22,7 @@ impl Blocks {
     /// Why this node has no block; none when it has one, or when it is not known.
     #[must_use]
     pub fn explain(&self, node: &NodeName) -> Option<Refusal> {
-        let known = self.nodes.get(node)?;
+        let known = self.nodes.get(self.nodes.find(node)?)?;
         match &known.state {
             State::Held { .. } => None,
             State::Waiting { group, .. } => Some(self.explain_group(*group)),
