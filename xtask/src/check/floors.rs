@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-pool", 1),
     ("freeboard-vpc", 1),
     ("freeboard-capacity", 1),
+    ("freeboard-gcp", 1),
     ("freeboard-ec2", 2),
     ("freeboard-rpc", 2),
     ("freeboard-datapath", 2),
