@@ -122,6 +122,22 @@ impl Cidr {
         self.contains_block(other) || other.contains_block(self)
     }
 
+    /// What is left of this block without `other`: the fewest aligned blocks, in address order. This block itself when the two
+    /// share nothing; nothing when `other` covers it.
+    #[must_use]
+    pub fn without(self, other: Self) -> Vec<Self> {
+        if !self.overlaps(other) {
+            return vec![self];
+        }
+        let sibling = |length: u8| {
+            let bit = 1u32 << (32 - u32::from(length));
+            Self { network: (other.network & mask(length)) ^ bit, length }
+        };
+        let mut rest: Vec<Self> = (self.length + 1..=other.length).map(sibling).collect();
+        rest.sort_unstable();
+        rest
+    }
+
     /// Every address of the block, in order.
     pub fn addresses(self) -> impl Iterator<Item = Ipv4Addr> + Clone {
         (self.network..=u32::from(self.last())).map(Ipv4Addr::from)
@@ -232,6 +248,16 @@ mod tests {
         assert_eq!(parts, ["10.0.0.0/27", "10.0.0.32/27"]);
         assert_eq!(cidr("10.0.0.0/26").subdivide(25).count(), 0);
         assert_eq!(cidr("255.255.255.0/24").subdivide(32).last(), Some(Cidr::host(Ipv4Addr::BROADCAST)));
+    }
+
+    #[test]
+    fn what_is_left_without_a_part_is_in_the_fewest_blocks() {
+        let rest =
+            |block: &str, part: &str| cidr(block).without(cidr(part)).iter().map(Cidr::to_string).collect::<Vec<_>>();
+        assert_eq!(rest("10.0.0.0/24", "10.0.0.64/26"), ["10.0.0.0/26", "10.0.0.128/25"]);
+        assert_eq!(rest("10.0.0.0/24", "10.0.1.0/24"), ["10.0.0.0/24"]);
+        assert!(rest("10.0.0.0/24", "10.0.0.0/8").is_empty());
+        assert_eq!(cidr("0.0.0.0/0").without(cidr("255.255.255.255/32")).len(), 32);
     }
 
     #[test]

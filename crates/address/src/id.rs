@@ -59,6 +59,12 @@ ids! {
     ReservationId;
     /// The name of a Kubernetes node.
     NodeName;
+    /// The uid of a Kubernetes node: a node that is deleted and created again under its name has another one.
+    NodeUid;
+    /// The name of a node pool.
+    NodePoolName;
+    /// The name of a range of pod addresses, for example of a `PodRange`.
+    RangeName;
 }
 
 /// A pod, by namespace and name.

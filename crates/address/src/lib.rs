@@ -2,17 +2,19 @@
 //!
 //! Nothing here does I/O or reads a clock; every type is ordered, so that collections of them iterate the same way in every run.
 
+mod aligned_space;
 mod cidr;
 mod free_space;
 mod id;
 mod mac;
 mod quantity;
 
+pub use aligned_space::AlignedSpace;
 pub use cidr::{Cidr, CidrError};
 pub use free_space::FreeSpace;
 pub use id::{
-    AssociationId, AttachmentId, AttachmentKey, EniId, InstanceId, NodeName, PodKey, ReservationId, RouteTableId,
-    SecurityGroupId, SubnetId, VpcId,
+    AssociationId, AttachmentId, AttachmentKey, EniId, InstanceId, NodeName, NodePoolName, NodeUid, PodKey, RangeName,
+    ReservationId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
 pub use mac::{MacAddress, MacAddressError};
 pub use quantity::{Addresses, Prefixes};

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-address", 0),
     ("freeboard-settings", 0),
     ("freeboard-pool", 1),
+    ("freeboard-blocks", 1),
     ("freeboard-vpc", 1),
     ("freeboard-capacity", 1),
     ("freeboard-gcp", 1),

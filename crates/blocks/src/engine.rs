@@ -1,0 +1,218 @@
+//! The blocks of one cluster: takes inputs, hands out effects.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use freeboard_address::{Cidr, NodeName, NodeUid};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::effect::Effect;
+use crate::findings::Problem;
+use crate::input::{BlocksSettings, ObservedNode, OperationId, ResourceVersion, RestoredCooling};
+use crate::nodes::{Claim, Node};
+use crate::ranges::Classes;
+use crate::serve::Queues;
+use crate::territory::Territory;
+use crate::writes::Operation;
+
+/// Why the engine wants to be called again.
+const TAKEOVER: &str = "an earlier leader's last writes have landed";
+const COOLED: &str = "a block has cooled down";
+const PRESSED: &str = "a cooling block may be given to a waiting node";
+const RETRY: &str = "a failed write is tried again";
+/// How long a deleted node is remembered, so that a late event about it is known to be late.
+const DEPARTED_MEMORY: SignedDuration = SignedDuration::from_mins(10);
+
+/// A node that was deleted a short while ago.
+#[derive(Clone, Debug)]
+struct Departed {
+    uid: NodeUid,
+    /// The newest version it was seen with; what is not newer is late.
+    version: ResourceVersion,
+    at: Timestamp,
+}
+
+/// The node blocks of one cluster.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    pub(crate) settings: BlocksSettings,
+    pub(crate) started: Timestamp,
+    /// The time of the newest input; an earlier one counts as this, so that a clock that jumps back shortens no cool-down.
+    pub(crate) now: Timestamp,
+    pub(crate) effects: VecDeque<Effect>,
+
+    /// The version of the newest list of nodes; none before the first.
+    pub(crate) listed: Option<ResourceVersion>,
+    pub(crate) nodes: BTreeMap<NodeName, Node>,
+    /// Nodes that were deleted a short while ago.
+    departed: BTreeMap<NodeName, Departed>,
+    departures: VecDeque<(Timestamp, NodeName)>,
+    /// Which node has which block.
+    pub(crate) claims: BTreeMap<Cidr, Claim>,
+    pub(crate) findings: BTreeMap<(NodeName, String), Problem>,
+
+    /// The ranges, the most preferred first: by priority, then by name.
+    pub(crate) territories: Vec<Territory>,
+    /// Network address of a range → its index.
+    pub(crate) by_address: BTreeMap<u32, usize>,
+    pub(crate) classes: Classes,
+    /// All cooling blocks in the order of their release; one that does not cool any more is skipped.
+    pub(crate) cooling: VecDeque<RestoredCooling>,
+    pub(crate) queues: Queues,
+
+    /// Nodes whose block is chosen and to be written.
+    pub(crate) outbox: VecDeque<NodeName>,
+    pub(crate) operations: BTreeMap<OperationId, Operation>,
+    pub(crate) last_operation: u64,
+    pub(crate) retries: BTreeSet<(Timestamp, NodeName)>,
+}
+
+impl Blocks {
+    /// An engine that knows nothing yet. It gives nothing before it has seen the ranges ([`Blocks::handle_range`]), a list of the
+    /// nodes ([`Blocks::handle_nodes`]), and `takeover_wait` has passed.
+    #[must_use]
+    pub fn new(settings: BlocksSettings, now: Timestamp) -> Self {
+        Self {
+            settings,
+            started: now,
+            now,
+            effects: VecDeque::new(),
+            listed: None,
+            nodes: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            departures: VecDeque::new(),
+            claims: BTreeMap::new(),
+            findings: BTreeMap::new(),
+            territories: Vec::new(),
+            by_address: BTreeMap::new(),
+            classes: Classes::default(),
+            cooling: VecDeque::new(),
+            queues: Queues::default(),
+            outbox: VecDeque::new(),
+            operations: BTreeMap::new(),
+            last_operation: 0,
+            retries: BTreeSet::new(),
+        }
+    }
+
+    /// All nodes, as a list shows them at `version`. The first list must be a consistent read; a later one that is older than what is
+    /// known is not believed. A known node that is not in the list is gone.
+    pub fn handle_nodes(&mut self, nodes: Vec<ObservedNode>, version: ResourceVersion, now: Timestamp) {
+        self.begin(now);
+        if self.listed.is_some_and(|listed| version < listed) {
+            self.signal(crate::effect::Signal::StaleListIgnored);
+        } else {
+            let listed: BTreeSet<&NodeName> = nodes.iter().map(|node| &node.name).collect();
+            // A node whose newest version is above the list's was created or changed after it.
+            let is_gone = |(name, node): &(&NodeName, &Node)| !listed.contains(name) && node.version <= version;
+            let gone: Vec<NodeName> = self.nodes.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
+            for name in &gone {
+                self.depart(name);
+            }
+            for node in nodes {
+                self.observe(node);
+            }
+            self.listed = Some(version);
+            self.queues.wake();
+        }
+        self.advance();
+    }
+
+    /// One node was added or changed, as a watch tells it. Late events do no harm.
+    pub fn handle_node(&mut self, node: ObservedNode, now: Timestamp) {
+        self.begin(now);
+        self.observe(node);
+        self.advance();
+    }
+
+    /// The node with this uid is really gone: not only marked with a `deletionTimestamp`, but deleted.
+    pub fn handle_node_deleted(&mut self, name: &NodeName, uid: &NodeUid, now: Timestamp) {
+        self.begin(now);
+        if self.nodes.get(name).is_some_and(|node| node.uid == *uid) {
+            self.depart(name);
+        } else if !self.nodes.contains_key(name) {
+            self.mark_departed(name, uid);
+        }
+        self.advance();
+    }
+
+    /// Blocks that were cooling down when an earlier leader wrote them down. What lies in no range is dropped; what a node has
+    /// is the node's.
+    pub fn handle_cooling(&mut self, cooling: &[RestoredCooling], now: Timestamp) {
+        self.begin(now);
+        self.restore_cooling(cooling);
+        self.advance();
+    }
+
+    /// The time that [`Blocks::poll_timeout`] asked for has come.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.begin(now);
+        self.queues.wake();
+        self.advance();
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When, and why, to call [`Blocks::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
+        let takeover = later(self.started, self.settings.takeover_wait);
+        let takeover = (takeover > self.now && self.queues.is_waiting()).then_some((takeover, TAKEOVER));
+        let retry = self.retries.first().map(|(at, _)| (*at, RETRY));
+        let cooled = self.cooling.front().map(|first| (later(first.released, self.settings.cooldown), COOLED));
+        let pressed = self.next_pressed().map(|at| (at, PRESSED));
+        [takeover, retry, cooled, pressed].into_iter().flatten().min()
+    }
+
+    /// Whether blocks are given.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.listed.is_some() && self.now >= later(self.started, self.settings.takeover_wait)
+    }
+
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Draws the consequences of what came in.
+    pub(crate) fn advance(&mut self) {
+        self.warm_up();
+        self.forget_departed();
+        self.serve();
+        self.write();
+    }
+
+    /// Remembers that the node with this uid is gone.
+    pub(crate) fn mark_departed(&mut self, name: &NodeName, uid: &NodeUid) {
+        let version = self.nodes.get(name).map_or_else(ResourceVersion::default, |node| node.version);
+        self.departures.push_back((self.now, name.clone()));
+        self.departed.insert(name.clone(), Departed { uid: uid.clone(), version, at: self.now });
+    }
+
+    /// Whether this tells of a node that is known to be gone.
+    pub(crate) fn is_departed(&self, node: &ObservedNode) -> bool {
+        self.departed.get(&node.name).is_some_and(|gone| gone.uid == node.uid || node.version <= gone.version)
+    }
+
+    fn forget_departed(&mut self) {
+        while let Some((at, _)) = self.departures.front()
+            && later(*at, DEPARTED_MEMORY) <= self.now
+        {
+            let Some((at, name)) = self.departures.pop_front() else { break };
+            // A later departure under the same name is remembered for its own time.
+            if self.departed.get(&name).is_some_and(|departed| departed.at == at) {
+                self.departed.remove(&name);
+            }
+        }
+    }
+
+    pub(crate) fn signal(&mut self, signal: crate::effect::Signal) {
+        self.effects.push_back(Effect::Signal(signal));
+    }
+}
+
+/// `now` and `duration` added; the end of time when that overflows.
+pub(crate) fn later(now: Timestamp, duration: SignedDuration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,297 @@
+//! What is known of each node, and which blocks are claimed by whom.
+
+use std::sync::Arc;
+
+use freeboard_address::{Cidr, NodeName, NodeUid};
+use jiff::Timestamp;
+
+use crate::cause::Cause;
+use crate::effect::Signal;
+use crate::engine::Blocks;
+use crate::findings::Problem;
+use crate::input::{ObservedNode, ResourceVersion, RestoredCooling};
+use crate::selector::Labels;
+use crate::serve::GroupKey;
+use crate::writes::Write;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) uid: NodeUid,
+    pub(crate) version: ResourceVersion,
+    pub(crate) labels: Arc<Labels>,
+    pub(crate) max_pods: Option<i64>,
+    pub(crate) is_deleting: bool,
+    /// Since when it is known.
+    pub(crate) since: Timestamp,
+    pub(crate) state: State,
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It waits for a block.
+    Waiting { ticket: u64, group: GroupKey },
+    /// It cannot be served as it is; for `MaxPodsInvalid` and `Deleting`.
+    Refused { cause: Cause },
+    /// A block is chosen for it and is being written.
+    Granted { cidr: Cidr, write: Write },
+    /// It has a block, confirmed by the API; `more` is empty unless somebody gave it several.
+    Held { cidr: Cidr, more: Vec<Cidr> },
+    /// Its `podCIDRs` are set and none of them can be used.
+    Unusable,
+}
+
+/// Who has a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    /// The node that was seen with it first.
+    pub(crate) node: NodeName,
+    /// Further nodes that were seen with it: each a finding.
+    pub(crate) others: Vec<NodeName>,
+    /// It is not simply a block of a range: duplicate, overlapping, outside, or excluded.
+    pub(crate) is_irregular: bool,
+}
+
+impl Blocks {
+    /// Takes in what is seen of a node. Gives nothing: that is done when all that came in is known.
+    pub(crate) fn observe(&mut self, seen: ObservedNode) {
+        if self.is_departed(&seen) {
+            return;
+        }
+        if let Some(known) = self.nodes.get(&seen.name) {
+            if seen.version < known.version {
+                return;
+            }
+            if known.uid != seen.uid {
+                // Created again under its name: the node that had the block is really gone.
+                self.depart(&seen.name);
+            }
+        }
+        let ObservedNode { name, uid, version, labels, max_pods, pod_cidrs, is_deleting } = seen;
+        let Some(node) = self.nodes.get_mut(&name) else {
+            let (since, state) = (self.now, State::Refused { cause: Cause::NotReady });
+            let node = Node { uid, version, labels, max_pods, is_deleting, since, state };
+            self.nodes.insert(name.clone(), node);
+            self.settle(&name, &pod_cidrs, true);
+            return;
+        };
+        let is_changed = node.labels != labels || node.max_pods != max_pods || node.is_deleting != is_deleting;
+        node.version = version;
+        if is_changed {
+            (node.labels, node.max_pods, node.is_deleting) = (labels, max_pods, is_deleting);
+        }
+        self.settle(&name, &pod_cidrs, is_changed);
+    }
+
+    /// Brings the state of a node in line with its `podCIDRs`. They are set once and never change, so an event that shows none
+    /// where some are known is late, and takes nothing away.
+    fn settle(&mut self, name: &NodeName, pod_cidrs: &[String], is_changed: bool) {
+        if !pod_cidrs.is_empty() {
+            self.adopt(name, pod_cidrs);
+            return;
+        }
+        let Some(node) = self.nodes.get(name) else { return };
+        match node.state {
+            State::Granted { .. } | State::Held { .. } | State::Unusable => {}
+            State::Waiting { .. } | State::Refused { .. } if is_changed => self.enqueue(&name.clone(), None),
+            State::Waiting { .. } | State::Refused { .. } => {}
+        }
+    }
+
+    /// The node has these blocks, says the API.
+    fn adopt(&mut self, name: &NodeName, pod_cidrs: &[String]) {
+        let mut blocks: Vec<Cidr> = Vec::new();
+        for text in pod_cidrs {
+            match text.parse::<Cidr>() {
+                Ok(cidr) if !blocks.contains(&cidr) => blocks.push(cidr),
+                // The second family of a dual-stack node is none of ours.
+                Ok(_) => {}
+                Err(_) if is_ipv6(text) => {}
+                Err(reason) => {
+                    let problem = Problem::Unparsable { reason: reason.to_string() };
+                    self.find((name.clone(), text.clone()), Some(problem));
+                    // What was meant is nobody else's while it is not clear what it is.
+                    blocks.extend(Cidr::parse_clearing_host_bits(text).ok().filter(|meant| !blocks.contains(meant)));
+                }
+            }
+        }
+        let Some(node) = self.nodes.get(name) else { return };
+        let since = node.since;
+        match node.state.clone() {
+            State::Held { cidr, more } => {
+                let held: Vec<Cidr> = std::iter::once(cidr).chain(more).collect();
+                if held == blocks {
+                    return;
+                }
+                // The API does not allow this, and yet what it says is the truth.
+                held.into_iter().filter(|cidr| !blocks.contains(cidr)).for_each(|cidr| self.release(name, cidr, true));
+            }
+            State::Granted { cidr, write } => {
+                self.cancel_write(name, &write);
+                if blocks.contains(&cidr) {
+                    self.confirm(name, cidr, since);
+                } else {
+                    // Somebody else gave it a block; nobody has used ours.
+                    self.release(name, cidr, false);
+                }
+            }
+            State::Waiting { ticket, group } => self.queues.remove(group, ticket),
+            State::Refused { .. } | State::Unusable => {}
+        }
+        for cidr in &blocks {
+            self.claim(name, *cidr);
+        }
+        let state = match blocks.split_first() {
+            Some((cidr, more)) => State::Held { cidr: *cidr, more: more.to_vec() },
+            None => State::Unusable,
+        };
+        self.set_state(name, state);
+    }
+
+    /// Tells that the node has the block that was chosen for it.
+    pub(crate) fn confirm(&mut self, name: &NodeName, cidr: Cidr, since: Timestamp) {
+        let range = self.range_of(cidr).and_then(|index| self.territories.get(index));
+        if let Some(range) = range.map(|territory| territory.spec.name.clone()) {
+            let waited = self.now.duration_since(since);
+            self.signal(Signal::Served { node: name.clone(), cidr, range, waited });
+        }
+    }
+
+    /// The node is gone: its blocks cool down.
+    pub(crate) fn depart(&mut self, name: &NodeName) {
+        let Some(uid) = self.nodes.get(name).map(|node| node.uid.clone()) else { return };
+        self.mark_departed(name, &uid);
+        let Some(node) = self.nodes.remove(name) else { return };
+        match node.state {
+            State::Waiting { ticket, group } => self.queues.remove(group, ticket),
+            State::Granted { cidr, write } => {
+                self.cancel_write(name, &write);
+                // A block that was never sent to the API was never used.
+                let was_sent = write.was_sent();
+                self.release(name, cidr, was_sent);
+            }
+            State::Held { cidr, more } => {
+                for cidr in std::iter::once(cidr).chain(more) {
+                    self.signal(Signal::Released { node: name.clone(), cidr });
+                    self.release(name, cidr, true);
+                }
+            }
+            State::Refused { .. } | State::Unusable => {}
+        }
+        if !self.findings.is_empty() {
+            let first = (name.clone(), String::new());
+            let of_node = self.findings.range(first..).take_while(|((node, _), _)| node == name);
+            let keys: Vec<(NodeName, String)> = of_node.map(|(key, _)| key.clone()).collect();
+            keys.into_iter().for_each(|key| self.find(key, None));
+        }
+    }
+
+    /// Notes that a node has a block, whatever else is known of these addresses.
+    pub(crate) fn claim(&mut self, name: &NodeName, cidr: Cidr) {
+        if let Some(claim) = self.claims.get_mut(&cidr) {
+            if claim.node != *name && !claim.others.contains(name) {
+                claim.others.push(name.clone());
+                claim.is_irregular = true;
+                self.rejudge(name, cidr);
+            }
+            return;
+        }
+        let index = self.range_of(cidr);
+        let territory = index.and_then(|index| self.territories.get_mut(index));
+        let is_regular = match territory {
+            Some(territory) => {
+                territory.claims += 1;
+                territory.space.take(cidr)
+            }
+            None => false,
+        };
+        self.claims.insert(cidr, Claim { node: name.clone(), others: Vec::new(), is_irregular: !is_regular });
+        if is_regular {
+            return;
+        }
+        for index in self.ranges_touching(cidr) {
+            self.rebuild(index);
+        }
+        self.recount_cooling();
+        let overlapping: Vec<Cidr> = self.overlapping(cidr).map(|(other, _)| other).collect();
+        for other in overlapping {
+            if let Some(claim) = self.claims.get_mut(&other) {
+                claim.is_irregular = true;
+            }
+        }
+        self.rejudge(name, cidr);
+    }
+
+    /// The node does not have the block any more. What nobody else has of it cools down, or is free at once.
+    pub(crate) fn release(&mut self, name: &NodeName, cidr: Cidr, cools: bool) {
+        let Some(claim) = self.claims.get_mut(&cidr) else { return };
+        if claim.node != *name {
+            claim.others.retain(|other| other != name);
+            self.find((name.clone(), cidr.to_string()), None);
+            return;
+        }
+        if !claim.others.is_empty() {
+            // The block passes to the next node that was seen with it.
+            let next = claim.others.remove(0);
+            claim.node = next.clone();
+            self.find((name.clone(), cidr.to_string()), None);
+            self.rejudge_all();
+            self.rejudge(&next, cidr);
+            return;
+        }
+        let is_irregular = claim.is_irregular;
+        self.claims.remove(&cidr);
+        let index = self.range_of(cidr);
+        let cools = cools && self.settings.cooldown.is_positive();
+        let now = self.now;
+        if let Some(territory) = index.and_then(|index| self.territories.get_mut(index)) {
+            territory.claims -= 1;
+            if !is_irregular && !cools {
+                territory.space.give(cidr);
+            }
+        }
+        if cools {
+            for index in self.ranges_touching(cidr) {
+                let Some(territory) = self.territories.get_mut(index) else { continue };
+                let part = if cidr.contains_block(territory.spec.cidr) { territory.spec.cidr } else { cidr };
+                territory.cool(part, now);
+                self.cooling.push_back(RestoredCooling { cidr: part, released: now });
+            }
+        }
+        if is_irregular {
+            // What others have of it, or what is excluded, is taken out of what cools down.
+            self.ranges_touching(cidr).into_iter().for_each(|index| self.rebuild(index));
+            self.recount_cooling();
+            self.find((name.clone(), cidr.to_string()), None);
+            self.rejudge_all();
+        }
+        if !cools || !self.settings.cooldown_floor.is_positive() {
+            self.queues.wake();
+        }
+        self.after_release();
+    }
+
+    /// Other claims that share addresses with `cidr`.
+    pub(crate) fn overlapping(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
+        self.claims_touching(cidr).filter(move |(other, _)| *other != cidr)
+    }
+
+    /// All claims that share addresses with `cidr`, `cidr` itself included.
+    pub(crate) fn claims_touching(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
+        let wider = (0..cidr.length()).filter_map(move |length| Cidr::containing(cidr.network(), length).ok());
+        let around = wider.filter_map(|wider| self.claims.get(&wider).map(|claim| (wider, &claim.node)));
+        let inside = self.claims.range(cidr..=Cidr::host(cidr.last())).map(|(other, claim)| (*other, &claim.node));
+        around.chain(inside)
+    }
+
+    pub(crate) fn set_state(&mut self, name: &NodeName, state: State) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.state = state;
+        }
+    }
+}
+
+fn is_ipv6(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok())
+}

@@ -1,0 +1,364 @@
+//! Nodes that wait, first come first served, and where their blocks are found.
+//!
+//! Nodes that need the same size from the same ranges wait in one queue. Queues are served in the order of their first nodes; one
+//! that cannot be served steps aside, so that a small block behind a large one that does not fit is given all the same. Whatever
+//! makes room (a release, a cool-down that ends, a new or grown range) wakes all of them at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::TryFromIntError;
+
+use freeboard_address::{Cidr, NodeName};
+use jiff::Timestamp;
+
+use crate::cause::Cause;
+use crate::effect::Signal;
+use crate::engine::{Blocks, later};
+use crate::input::RestoredCooling;
+use crate::nodes::{Claim, State};
+use crate::size::PodBits;
+use crate::writes::Write;
+
+/// What a queue's nodes have in common: all that decides which block they get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupKey {
+    /// The class of their labels.
+    pub(crate) class: u32,
+    /// Their max-pods, as far as it matters; none when they do not tell it.
+    pub(crate) pods: Option<PodBits>,
+}
+
+/// The nodes of one queue.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    queue: BTreeMap<u64, NodeName>,
+    /// Nodes that were not told yet what they wait for.
+    fresh: Vec<NodeName>,
+    /// What the others were told.
+    announced: Option<Cause>,
+}
+
+/// All queues.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queues {
+    groups: BTreeMap<GroupKey, Group>,
+    last_ticket: u64,
+    /// Queues to be looked at.
+    due: BTreeSet<GroupKey>,
+}
+
+impl Queues {
+    /// Has all queues looked at.
+    pub(crate) fn wake(&mut self) {
+        self.due.extend(self.groups.keys());
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Empties the queues: who waited, in the order of arrival.
+    pub(crate) fn take_all(&mut self) -> BTreeMap<u64, NodeName> {
+        self.due.clear();
+        std::mem::take(&mut self.groups).into_values().flat_map(|group| group.queue).collect()
+    }
+
+    fn insert(&mut self, key: GroupKey, ticket: Option<u64>, name: NodeName) -> u64 {
+        let ticket = ticket.unwrap_or_else(|| {
+            self.last_ticket += 1;
+            self.last_ticket
+        });
+        let group = self.groups.entry(key).or_default();
+        group.fresh.push(name.clone());
+        group.queue.insert(ticket, name);
+        self.due.insert(key);
+        ticket
+    }
+
+    pub(crate) fn remove(&mut self, key: GroupKey, ticket: u64) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        group.queue.remove(&ticket);
+        if group.queue.is_empty() {
+            self.groups.remove(&key);
+            self.due.remove(&key);
+        }
+    }
+
+    /// How many nodes wait, by queue.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = (GroupKey, usize)> + '_ {
+        self.groups.iter().map(|(key, group)| (*key, group.queue.len()))
+    }
+
+    /// The waiting nodes in the order of arrival.
+    pub(crate) fn in_order(&self) -> BTreeMap<u64, &NodeName> {
+        self.groups.values().flat_map(|group| group.queue.iter().map(|(ticket, name)| (*ticket, name))).collect()
+    }
+
+    fn first(&self, key: GroupKey) -> Option<(u64, &NodeName)> {
+        self.groups.get(&key)?.queue.first_key_value().map(|(ticket, name)| (*ticket, name))
+    }
+}
+
+/// Where a block would be cut.
+struct Room {
+    index: usize,
+    length: u8,
+}
+
+impl Blocks {
+    /// Puts a node into its queue, behind those that wait already, or notes why it cannot wait.
+    pub(crate) fn enqueue(&mut self, name: &NodeName, ticket: Option<u64>) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let ticket = match node.state {
+            // Its place stays its own when it changes the queue.
+            State::Waiting { ticket, group } => {
+                self.queues.remove(group, ticket);
+                Some(ticket)
+            }
+            State::Refused { .. } | State::Granted { .. } | State::Held { .. } | State::Unusable => ticket,
+        };
+        let (labels, is_deleting) = (node.labels.clone(), node.is_deleting);
+        let refused = match self.pods(node.max_pods) {
+            Ok(pods) if !is_deleting => {
+                let group = GroupKey { class: self.class_of(&labels), pods };
+                let ticket = self.queues.insert(group, ticket, name.clone());
+                self.set_state(name, State::Waiting { ticket, group });
+                return;
+            }
+            Ok(_) => Cause::Deleting,
+            Err(_) => Cause::MaxPodsInvalid,
+        };
+        if node.state != (State::Refused { cause: refused }) {
+            self.set_state(name, State::Refused { cause: refused });
+            if refused != Cause::Deleting {
+                self.announce(name);
+            }
+        }
+    }
+
+    /// Max-pods as far as it matters for the size of a block; an error when it is no number of pods.
+    fn pods(&self, max_pods: Option<i64>) -> Result<Option<PodBits>, TryFromIntError> {
+        let Some(pods) = max_pods.or(self.settings.default_max_pods.map(i64::from)) else { return Ok(None) };
+        let limit = i64::from(self.settings.max_pods_limit);
+        // Zero, negative and absurd numbers all end as the error of a conversion that cannot be done.
+        let pods = u32::try_from(if pods > limit || pods == 0 { -1 } else { pods })?;
+        Ok(PodBits::of(pods))
+    }
+
+    /// Serves the queues that are due.
+    pub(crate) fn serve(&mut self) {
+        if self.queues.due.is_empty() {
+            return;
+        }
+        let mut stuck = BTreeSet::new();
+        if self.is_ready() {
+            let first = |key: &GroupKey| self.queues.first(*key).map(|(ticket, _)| (ticket, *key));
+            let mut heads: BTreeSet<(u64, GroupKey)> = self.queues.due.iter().filter_map(first).collect();
+            while let Some((ticket, key)) = heads.pop_first() {
+                if self.serve_first(key, ticket) {
+                    heads.extend(self.queues.first(key).map(|(ticket, _)| (ticket, key)));
+                } else {
+                    stuck.insert(key);
+                }
+            }
+        } else {
+            stuck.clone_from(&self.queues.due);
+        }
+        self.queues.due.clear();
+        for key in stuck {
+            self.announce_group(key);
+        }
+        self.mark_exhausted();
+    }
+
+    /// Serves the first node of a queue, if there is room.
+    fn serve_first(&mut self, key: GroupKey, ticket: u64) -> bool {
+        let Some(cidr) = self.place(key) else { return false };
+        let Some((_, name)) = self.queues.first(key) else { return false };
+        let name = name.clone();
+        self.queues.remove(key, ticket);
+        self.claims.insert(cidr, Claim { node: name.clone(), others: Vec::new(), is_irregular: false });
+        self.outbox.push_back(name.clone());
+        self.set_state(&name, State::Granted { cidr, write: Write::queued() });
+        true
+    }
+
+    /// Takes a block for a node of this queue.
+    fn place(&mut self, key: GroupKey) -> Option<Cidr> {
+        let room = self.room(key);
+        let room = match room {
+            Some(room) => room,
+            None => self.press(key)?,
+        };
+        let territory = self.territories.get_mut(room.index)?;
+        let cidr = territory.space.allocate(room.length)?;
+        territory.claims += 1;
+        Some(cidr)
+    }
+
+    /// The best range for a node of this queue: of those with the highest priority that have room, the one where the block is cut
+    /// from the smallest free block; of those, the fullest, so that others stay whole or become empty.
+    fn room(&self, key: GroupKey) -> Option<Room> {
+        let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
+        let mut best: Option<(i32, u8, u64, Room)> = None;
+        for index in class.giving.iter().copied() {
+            let Some(territory) = self.territories.get(index) else { continue };
+            if best.as_ref().is_some_and(|(priority, ..)| *priority > territory.spec.priority) {
+                break;
+            }
+            let Some(length) = length_for(territory, key.pods) else { continue };
+            let Some(fit) = territory.space.best_fit(length) else { continue };
+            let (waste, free) = (length - fit, territory.space.free_addresses());
+            if best.as_ref().is_none_or(|(_, least, fewest, _)| (waste, free) < (*least, *fewest)) {
+                best = Some((territory.spec.priority, waste, free, Room { index, length }));
+            }
+        }
+        best.map(|(.., room)| room)
+    }
+
+    /// Whether a node of this queue could be served now without ending a cool-down.
+    pub(crate) fn could_serve(&self, key: GroupKey) -> bool {
+        self.room(key).is_some()
+    }
+
+    /// Ends cool-downs early, the longest-cooled first, where that makes a block for a node of this queue; nothing otherwise.
+    fn press(&mut self, key: GroupKey) -> Option<Room> {
+        let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
+        let mut found = None;
+        for RestoredCooling { cidr, released } in &self.cooling {
+            if later(*released, self.settings.cooldown_floor) > self.now {
+                break;
+            }
+            let Some(index) = self.range_of(*cidr).filter(|index| class.giving.contains(index)) else { continue };
+            let Some(length) = self.territories.get(index).and_then(|t| length_for(t, key.pods)) else { continue };
+            if let Some(blocks) = self.ripe(index, *cidr, length) {
+                found = Some((Room { index, length }, blocks));
+                break;
+            }
+        }
+        let (room, blocks) = found?;
+        let territory = self.territories.get_mut(room.index)?;
+        for block in blocks {
+            territory.warm(block);
+        }
+        Some(room)
+    }
+
+    /// The cooling blocks whose end would make the block of `length` bits around `cidr` free; none when it takes more than that.
+    fn ripe(&self, index: usize, cidr: Cidr, length: u8) -> Option<Vec<Cidr>> {
+        let territory = self.territories.get(index)?;
+        // The order of release remembers blocks that were given out again since.
+        let released = territory.cooling.get(&cidr)?;
+        let is_ripe = |released: Timestamp| later(released, self.settings.cooldown_floor) <= self.now;
+        if cidr.length() <= length {
+            return is_ripe(*released).then(|| vec![cidr]);
+        }
+        let around = Cidr::containing(cidr.network(), length).ok()?;
+        let ripe: Vec<Cidr> =
+            territory.cooling_in(around).filter(|(_, released)| is_ripe(*released)).map(|(block, _)| block).collect();
+        let free: u64 = territory.space.blocks_in(around).map(Cidr::size).sum();
+        let cooling: u64 = ripe.iter().map(|block| block.size()).sum();
+        (free + cooling == around.size()).then_some(ripe)
+    }
+
+    /// Makes free what has cooled down.
+    pub(crate) fn warm_up(&mut self) {
+        let mut is_warmer = false;
+        while let Some(RestoredCooling { cidr, released }) = self.cooling.front().copied()
+            && later(released, self.settings.cooldown) <= self.now
+        {
+            self.cooling.pop_front();
+            let index = self.range_of(cidr);
+            let Some(territory) = index.and_then(|index| self.territories.get_mut(index)) else { continue };
+            // It may have been given early and released again since.
+            if territory.cooling.get(&cidr) == Some(&released) {
+                is_warmer |= territory.warm(cidr);
+            }
+        }
+        if is_warmer {
+            self.queues.wake();
+        }
+    }
+
+    /// When the next cooling block may be given to a waiting node.
+    pub(crate) fn next_pressed(&self) -> Option<Timestamp> {
+        if self.queues.groups.is_empty() {
+            return None;
+        }
+        let ripe_at = |block: &RestoredCooling| later(block.released, self.settings.cooldown_floor);
+        let first = self.cooling.partition_point(|block| ripe_at(block) <= self.now);
+        self.cooling.get(first).map(ripe_at)
+    }
+
+    /// Takes in blocks that cooled down under an earlier leader.
+    pub(crate) fn restore_cooling(&mut self, cooling: &[RestoredCooling]) {
+        for RestoredCooling { cidr, released } in cooling {
+            let released = (*released).min(self.now);
+            let Some(index) = self.range_of(*cidr) else { continue };
+            let Some(territory) = self.territories.get_mut(index) else { continue };
+            let free: Vec<Cidr> = territory.space.blocks_in(*cidr).collect();
+            for part in free {
+                let part = if part.contains_block(*cidr) { *cidr } else { part };
+                territory.space.take(part);
+                territory.cool(part, released);
+            }
+        }
+        self.recount_cooling();
+    }
+
+    /// Tells the nodes of a queue what they wait for, if they do not know it yet.
+    fn announce_group(&mut self, key: GroupKey) {
+        let refusal = self.explain_group(key);
+        let Some(group) = self.queues.groups.get_mut(&key) else { return };
+        let fresh = std::mem::take(&mut group.fresh);
+        let is_same = group.announced.replace(refusal.cause) == Some(refusal.cause);
+        let told: Vec<NodeName> = if is_same { fresh } else { group.queue.values().cloned().collect() };
+        for node in told {
+            // Fresh ones may have been served or may have gone in the meantime.
+            let waits =
+                self.nodes.get(&node).is_some_and(|n| matches!(n.state, State::Waiting { group, .. } if group == key));
+            if waits {
+                self.signal(Signal::Waiting { node, refusal: refusal.clone() });
+            }
+        }
+    }
+
+    fn announce(&mut self, name: &NodeName) {
+        if let Some(refusal) = self.explain(name) {
+            self.signal(Signal::Waiting { node: name.clone(), refusal });
+        }
+    }
+
+    /// Tells which ranges have no room for nodes that wait, and which have again.
+    fn mark_exhausted(&mut self) {
+        let mut short = BTreeSet::new();
+        if self.is_ready() {
+            for key in self.queues.groups.keys() {
+                let class = usize::try_from(key.class).ok().and_then(|class| self.classes.all.get(class));
+                let giving = class.map_or(&[][..], |class| &class.giving);
+                let sized = |index: &&usize| {
+                    self.territories.get(**index).is_some_and(|territory| length_for(territory, key.pods).is_some())
+                };
+                short.extend(giving.iter().filter(sized).copied());
+            }
+        }
+        for (index, territory) in self.territories.iter_mut().enumerate() {
+            let is_exhausted = short.contains(&index);
+            if territory.is_exhausted != is_exhausted {
+                territory.is_exhausted = is_exhausted;
+                let name = territory.spec.name.clone();
+                self.effects.push_back(crate::effect::Effect::Signal(Signal::RangeExhausted { name, is_exhausted }));
+            }
+        }
+    }
+}
+
+/// The length of the block that a node with so many pods has in this range.
+pub(crate) fn length_for(territory: &crate::territory::Territory, pods: Option<PodBits>) -> Option<u8> {
+    match pods {
+        Some(pods) => territory.spec.block_size.length_for(pods),
+        None => match territory.spec.block_size {
+            crate::size::BlockSize::Fixed(length) => Some(length),
+            crate::size::BlockSize::PerPod(_) => None,
+        },
+    }
+}
