@@ -7,6 +7,7 @@ mod programs;
 mod simulate;
 mod tree;
 mod vpc;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
+    /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
