@@ -91,6 +91,8 @@ def the_cluster_as_the_seed_shows_it():
     assert {block.subnetwork_range_name for block in blocks} == {"pod-range"}
     assert utilization("pod-range") == (64, 0)
     assert utilization("") == (2, 65530), "a primary range has four addresses less"
+    aggregated = {place: [one.name for one in inside.subnetworks] for place, inside in subnetworks.aggregated_list(project=PROJECT)}
+    assert aggregated == {f"regions/{REGION}": ["cluster"]}
     found = clusters.get_cluster(name=CLUSTER)
     assert found.ip_allocation_policy.default_pod_ipv4_range_utilization == 1.0
     assert [one.name for one in clusters.list_clusters(parent=f"projects/{PROJECT}/locations/-").clusters] == ["demo-ip"]

@@ -2,6 +2,7 @@
 
 mod agents;
 mod demo;
+mod describe;
 mod lab;
 mod programs;
 mod simulate;
@@ -29,7 +30,7 @@ enum Command {
     Lab(lab::LabArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     Simulate(simulate::SimulateArguments),
-    /// The simulated VPC.
+    /// The simulated clouds, alone.
     #[command(subcommand)]
     Vpc(vpc::VpcCommand),
 }

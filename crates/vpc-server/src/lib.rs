@@ -37,8 +37,8 @@ mod xml;
 pub use calls::{CallCount, CallCounts};
 pub use error::ServeError;
 pub use google::{
-    GoogleServeOptions, GoogleServer, cluster_json, node_pool_json, parse_google_world, read_google_world, run_google,
-    start_google, subnetwork_json,
+    GetError, GoogleServeOptions, GoogleServer, cluster_json, get as google_get, node_pool_json, parse_google_world,
+    read_google_world, run_google, start_google, subnetwork_json,
 };
 pub use hypervisor::{Hypervisor, NoHypervisor};
 pub use serve::{Announcement, ServeOptions, parse_world, read_world, run, start};

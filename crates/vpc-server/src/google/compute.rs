@@ -29,6 +29,7 @@ pub(crate) fn answer(server: &GoogleServer, call: &Call) -> Result<Reply, ApiErr
         }
         let value = match rest {
             ["global", "networks", rest @ ..] => networks(cloud, call, rest, now)?,
+            ["aggregated", "subnetworks"] => aggregated_subnetworks(cloud, call)?,
             ["regions", region, "subnetworks", rest @ ..] => {
                 subnetworks(cloud, call, &Region::new(*region), rest, now)?
             }
@@ -166,6 +167,20 @@ fn subnetworks(
         ([] | [_] | [_, "expandIpCidrRange"], _) => Err(call.wrong_method()),
         _ => Err(call.no_such_path()),
     }
+}
+
+/// The subnetworks of all regions.
+fn aggregated_subnetworks(cloud: &GoogleCloud, call: &Call) -> Result<Value, ApiError> {
+    only(call, &Method::GET)?;
+    let with_utilization = call.has_parameter("views", "WITH_UTILIZATION");
+    let mut regions: std::collections::BTreeMap<String, Vec<Value>> = std::collections::BTreeMap::new();
+    for subnetwork in cloud.subnetworks() {
+        let value = encode::subnetwork(cloud, subnetwork, with_utilization);
+        regions.entry(format!("regions/{}", subnetwork.key.region)).or_default().push(value);
+    }
+    let items: serde_json::Map<String, Value> =
+        regions.into_iter().map(|(region, inside)| (region, json!({ "subnetworks": inside }))).collect();
+    Ok(json!({ "kind": "compute#subnetworkAggregatedList", "items": items }))
 }
 
 fn secondary_ranges(ranges: &[body::SecondaryRange]) -> Result<Vec<SecondaryRangeRequest>, ApiError> {

@@ -9,11 +9,13 @@ mod compute;
 mod container;
 mod encode;
 mod failure;
+mod fetch;
 mod handler;
 mod paging;
 mod serve;
 mod server;
 
 pub use encode::{cluster as cluster_json, node_pool as node_pool_json, subnetwork as subnetwork_json};
+pub use fetch::{GetError, get};
 pub use serve::{GoogleServeOptions, parse_google_world, read_google_world, run_google, start_google};
 pub use server::GoogleServer;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::own_way::Controller;
 use super::scene::Scene;
+use super::words;
 use crate::demo::story::Story;
 
 /// Tells the act.
@@ -18,7 +19,7 @@ pub(super) fn act(story: &mut Story, scene: &Scene, waiting: &PendingPod) -> Res
     );
     let message = waiting.refusal.as_deref().context("the cloud refused nothing")?;
     story.did("gcloud compute instance-groups managed list-errors gke-demo-ip-original-nodepool-22330990-grp");
-    story.say(message);
+    story.show(&words::message(message));
     let place = scene.cloud.exhausted_place(message).context("the message names no range that is known")?;
     let range = place.range.clone().context("the message names the range of the nodes")?;
     let subnetwork = scene.cloud.subnetwork(&place.subnetwork)?;

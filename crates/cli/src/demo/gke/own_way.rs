@@ -12,7 +12,7 @@ use freeboard_gcp::{AliasRequest, AliasSize, InsertInstance, InstanceKey, Instan
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::scene::Scene;
+use super::scene::{Node, Scene};
 use crate::demo::story::Story;
 
 /// The range that makes room.
@@ -151,6 +151,7 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<()> {
         taken_over.findings.len()
     ));
     let third = add_node(scene, &mut controller, 3)?;
+    let registered = scene.now;
     let now = scene.now;
     controller.settle(Some(scene), now)?;
     let refusal = controller.engine.explain(&third).context("the third node should wait")?;
@@ -166,17 +167,27 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<()> {
     controller.engine.handle_range(spec, applied)?;
     controller.settle(Some(scene), applied)?;
     let first = controller.served.first().context("the third node is not served")?;
+    let since_range = (registered + first.waited).duration_since(applied);
     story.say(&format!(
-        "{} has {} at once, {} s after it registered: it waited for the range and for nothing else.",
+        "{} has {} at once: {} s after the range was declared, {} s after the node registered.",
         first.node,
         first.block,
+        since_range.as_secs(),
         first.waited.as_secs()
     ));
+    story.check("the waiting node is served the moment the range comes", since_range.is_zero());
     for number in 4..=largest {
         add_node(scene, &mut controller, number)?;
         let now = scene.now;
         controller.settle(Some(scene), now)?;
     }
+    prove(story, scene, &controller, &before, largest)?;
+    story.fact("refusal_before_the_range", refusal.to_string());
+    Ok(())
+}
+
+/// The pool as it is now, and what must hold of it.
+fn prove(story: &mut Story, scene: &Scene, controller: &Controller, before: &[Node], largest: u32) -> Result<()> {
     let mut rows: Vec<(String, Cidr, String)> =
         before.iter().map(|node| (node.name.clone(), node.block, node.range.to_string())).collect();
     rows.extend(controller.served.iter().map(|one| (one.node.to_string(), one.block, one.range.clone())));
@@ -203,7 +214,6 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<()> {
     story.fact(
         "own_way",
         json!({
-            "refusal_before": refusal.to_string(),
             "nodes": rows.iter().map(|(name, block, range)| json!({"node": name, "block": block.to_string(), "range": range})).collect::<Vec<_>>(),
             "free_addresses_of_the_added_range": free.free_addresses,
         }),

@@ -176,7 +176,7 @@ fn cidr_of(range: &str) -> &str {
 
 fn table(scene: &Scene, given: &[RangeName], shortfalls: &[Shortfall], assignment: &Assignment) -> Result<String> {
     let mut text = format!(
-        "    {:<11} {:>4}   {:<15} {:>5} {:<15} {:<15}\n",
+        "    {:<11} {:>4}   {:<15} {:>5} {:<15} {}\n",
         "POOL", "MAX", "GKE GIVES", "HOLDS", "", "FREEBOARD GIVES"
     );
     for (i, (range, placement)) in (1..=POOLS).zip(given.iter().zip(&assignment.placements)) {
@@ -192,7 +192,7 @@ fn table(scene: &Scene, given: &[RangeName], shortfalls: &[Shortfall], assignmen
         };
         let ours = placement.range.as_ref().map_or("none", |range| cidr_of(range.as_str()));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {name:<11} {:>4}   {cidr:<15} {holds:>5} {verdict:<15} {ours:<15}", max_nodes(i));
+        let _ = writeln!(text, "    {name:<11} {:>4}   {cidr:<15} {holds:>5} {verdict:<15} {ours}", max_nodes(i));
     }
     Ok(text)
 }

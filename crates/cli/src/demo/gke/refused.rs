@@ -13,6 +13,12 @@ use crate::demo::story::Story;
 const POD: &str = "alpine-curl-648f8f669c-wltzt";
 /// How long after the last event the seed looks at its pod, in seconds.
 const LOOKS_AFTER_SECONDS: i64 = 42;
+/// Where a reader finds the same objects.
+const WORLD: &str = "--world worlds/gke-demo.yaml";
+/// What the seed shows of its subnetwork.
+const SUBNET_FIELDS: [&str; 2] = ["ipCidrRange", "secondaryIpRanges"];
+/// What the seed shows of its pool.
+const POOL_FIELDS: [&str; 3] = ["maxPodsConstraint", "networkConfig", "podIpv4CidrSize"];
 
 /// Tells the act; gives the pod that waits.
 pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
@@ -22,13 +28,18 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
          life. This cluster's range has 64 addresses. The cloud is simulated; its rules and words are Google's.",
     );
     let shown = subnetwork_json(&scene.cloud, scene.subnetwork()?, false);
-    story.did("freeboard vpc describe subnet cluster --fields ipCidrRange,secondaryIpRanges");
-    story.show(&words::fields(&shown, &["ipCidrRange", "secondaryIpRanges"]));
+    story.did(&format!("freeboard vpc describe subnet cluster {WORLD} --fields {}", SUBNET_FIELDS.join(",")));
+    story.show(&words::fields(&shown, &SUBNET_FIELDS));
     let pool = scene.original_pool()?.clone();
     let cluster = scene.cloud.cluster(&scene.original.cluster)?;
     let shown = node_pool_json(&scene.cloud, cluster, &pool, scene.now);
-    story.did(&format!("freeboard vpc describe node-pool {} --cluster {} --fields …", pool.name, cluster.key.name));
-    story.show(&words::fields(&shown, &["maxPodsConstraint", "networkConfig", "podIpv4CidrSize"]));
+    story.did(&format!(
+        "freeboard vpc describe node-pool {} --cluster {} {WORLD} --fields {}",
+        pool.name,
+        cluster.key.name,
+        POOL_FIELDS.join(",")
+    ));
+    story.show(&words::fields(&shown, &POOL_FIELDS));
     let (pods, length) = (pool.max_pods.get(), pool.block_length());
     let usage = scene.usage(&pool.pod_range)?;
     let (block, holds) = (1_u64 << (32 - length), usage.cidr.subdivide(length).count());
@@ -47,7 +58,12 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
     story.fact("pod_ipv4_cidr_size", length);
     story.fact("blocks", blocks);
 
-    let bounds = pool.autoscaling.context("the demo's pool has no autoscaling")?;
+    third_node(story, scene)
+}
+
+/// One more pod comes, and the autoscaler wants a third node.
+fn third_node(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
+    let bounds = scene.original_pool()?.autoscaling.context("the demo's pool has no autoscaling")?;
     story.say(&format!(
         "Both nodes have all the pods they may have. One more pod comes, and the autoscaler may make up to {} nodes:",
         bounds.max_node_count
@@ -60,7 +76,7 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
     story.show(&words::events(&pod, scene.now));
     story.did(&format!("kubectl get pod {POD} -o yaml | yq .metadata.annotations"));
     for (name, value) in &pod.annotations {
-        story.show(&format!("    {name}: {value}"));
+        story.show(&format!("  {name}: {value}"));
     }
     let events = pod.events.iter().map(|event| {
         json!({

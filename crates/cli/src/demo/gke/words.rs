@@ -51,6 +51,11 @@ pub(super) fn fields(object: &Value, names: &[&str]) -> String {
     })
 }
 
+/// A message of the cloud, indented; its paths are longer than a line.
+pub(super) fn message(text: &str) -> String {
+    hard_wrap(text, WIDTH - 4).iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
 /// Breaks a text at blanks, and a word that is longer than a line wherever the line ends.
 fn hard_wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
