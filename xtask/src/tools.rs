@@ -74,7 +74,7 @@ pub(crate) fn bin_directory() -> PathBuf {
     cache_directory().join("bin")
 }
 
-/// The interpreter that has boto3 and the aws CLI; the tests get it as `FREEBOARD_PYTHON`.
+/// The interpreter that has the clouds' own clients; the tests get it as `FREEBOARD_PYTHON`.
 pub(crate) fn python() -> PathBuf {
     cache_directory().join("python/bin/python3")
 }
@@ -137,7 +137,7 @@ fn install_python() -> Result<()> {
     if python().is_file() && stamp.is_current() {
         return Ok(());
     }
-    command::step("install boto3 and the aws CLI into .cache/python", || {
+    command::step("install the clouds' own clients into .cache/python", || {
         let environment = cache_directory().join("python");
         command::run(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&environment))
             .context("cannot make a virtual environment (Debian has `venv` in the package python3-venv)")?;

@@ -2,11 +2,13 @@
 
 mod agents;
 mod demo;
+mod describe;
 mod lab;
 mod programs;
 mod simulate;
 mod tree;
 mod vpc;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -22,13 +24,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
+    /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     Simulate(simulate::SimulateArguments),
-    /// The simulated VPC.
+    /// The simulated clouds, alone.
     #[command(subcommand)]
     Vpc(vpc::VpcCommand),
 }

@@ -30,6 +30,14 @@ pub enum ServeError {
         /// What makes no sense.
         source: freeboard_vpc::WorldError,
     },
+    /// The world file is in order, and the Google-like cloud that it describes is not.
+    #[error("{}: {source}", path.display())]
+    GoogleRefused {
+        /// The file.
+        path: PathBuf,
+        /// What makes no sense.
+        source: freeboard_gcp::WorldError,
+    },
     /// A listener could not be opened.
     #[error("cannot listen on {address}: {source}; is another server using it?")]
     Listen {

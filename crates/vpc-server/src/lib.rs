@@ -1,8 +1,11 @@
-//! Wire: the simulated VPC over HTTP, as EC2's Query API, as the metadata service of its instances, and as a control endpoint.
+//! Wire: the simulated clouds over HTTP: EC2's Query API, the metadata service of its instances and a control endpoint; and
+//! Google's compute and container APIs.
 //!
 //! [`Server`] puts the pure [`Cloud`](freeboard_vpc::Cloud) into real time: it keeps the cloud's timers, hands its effects
 //! to a [`Hypervisor`], and serves listeners that the caller has opened, in whatever network namespace that was.
 //! [`run`] serves a world file alone on the loopback.
+//!
+//! [`GoogleServer`] does the same for the pure [`GoogleCloud`](freeboard_gcp::GoogleCloud); nothing is under it yet.
 //!
 //! The control endpoint speaks JSON:
 //!
@@ -20,6 +23,7 @@ mod dispatch;
 mod ec2;
 mod encode;
 mod error;
+mod google;
 mod http_server;
 mod hypervisor;
 mod imds;
@@ -32,6 +36,10 @@ mod xml;
 
 pub use calls::{CallCount, CallCounts};
 pub use error::ServeError;
+pub use google::{
+    GetError, GoogleServeOptions, GoogleServer, cluster_json, get as google_get, node_pool_json, parse_google_world,
+    read_google_world, run_google, start_google, subnetwork_json,
+};
 pub use hypervisor::{Hypervisor, NoHypervisor};
 pub use serve::{Announcement, ServeOptions, parse_world, read_world, run, start};
 pub use server::Server;

@@ -5,6 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::options;
+use freeboard_vpc_server::GoogleServeOptions;
 
 fn worlds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../worlds")
@@ -14,8 +15,16 @@ fn worlds() -> PathBuf {
 async fn every_shipped_world_is_served() {
     let files = std::fs::read_dir(worlds()).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
-    assert!(!files.is_empty());
-    for file in files {
+    let (google, amazon): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|path| path.file_name().unwrap().to_str().unwrap().starts_with("gke-"));
+    assert!(!google.is_empty() && !amazon.is_empty());
+    for world in google {
+        let options = GoogleServeOptions { world, listen: "127.0.0.1:0".parse().unwrap() };
+        let (server, _) = freeboard_vpc_server::start_google(options).await.unwrap();
+        server.with_cloud(|cloud, _| cloud.audit().unwrap());
+        server.shutdown().await;
+    }
+    for file in amazon {
         let (server, announcement) = freeboard_vpc_server::start(options(&file)).await.unwrap();
         server.with_cloud(|cloud, _| cloud.audit().unwrap());
         let text = announcement.to_string();
@@ -44,6 +53,34 @@ async fn a_bad_world_is_refused_with_its_place_and_value() {
             assert!(message.contains(text), "expected {text:?} in: {message}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_google_world_is_refused_with_its_place_and_value() {
+    let good = std::fs::read_to_string(worlds().join("gke-demo.yaml")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    for (from, to, expected) in [
+        ("cidr: 172.16.0.0/20", "cidr: 10.0.0.32/27", &["subnetwork cluster", "10.0.0.32/27", "10.0.0.0/26"][..]),
+        ("cidr: 10.0.0.0/26", "cidr: 10.0.0.1/26", &["10.0.0.1/26", "line", "10.0.0.0/26"]),
+        ("cidr: 10.0.0.0/26", "cidr: 10.0.0.0/30", &["10.0.0.0/30", "between 4 and 29"]),
+        ("nodes: 2", "nodes: 3", &["node pool original-nodepool", "Expected 3, running 2", "10.0.0.0/26"]),
+        ("max_pods_per_node: 16", "max_pods_per_node: 300", &["node pool original-nodepool", "300"]),
+        ("pod_range: pod-range", "pod_range: nowhere", &["cluster demo-ip", "nowhere", "'pod-range', 'svc-range'"]),
+        ("seed: 2023", "colour: blue", &["colour", "line"]),
+    ] {
+        let world = directory.path().join("bad-world.yaml");
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&world, good.replacen(from, to, 1)).unwrap();
+        let refused = freeboard_vpc_server::start_google(GoogleServeOptions { world, listen }).await;
+        let message = refused.unwrap_err().to_string();
+        for text in expected.iter().chain(&["bad-world.yaml"]) {
+            assert!(message.contains(text), "expected {text:?} in: {message}");
+        }
+    }
+    let open = GoogleServeOptions { world: worlds().join("gke-demo.yaml"), listen: "0.0.0.0:0".parse().unwrap() };
+    let message = freeboard_vpc_server::start_google(open).await.unwrap_err().to_string();
+    assert!(message.contains("0.0.0.0:0") && message.contains("loopback"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-blocks", 1),
     ("freeboard-vpc", 1),
     ("freeboard-capacity", 1),
+    ("freeboard-gcp", 1),
     ("freeboard-ec2", 2),
     ("freeboard-rpc", 2),
     ("freeboard-datapath", 2),

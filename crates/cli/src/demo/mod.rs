@@ -1,8 +1,10 @@
-//! `freeboard demo`: the story of IP exhaustion and the way out of it, told by the production programs in the lab.
+//! `freeboard demo`: the story of IP exhaustion and the way out of it: on EKS by the production programs in the lab, on GKE by the
+//! engines on the simulated cloud.
 
 mod checks;
 mod cluster;
 mod eks;
+mod gke;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use freeboard_vpc::World;
 /// The network of the EKS demo that the seeds describe.
 const EKS_WORLD: &str = include_str!("../../../../worlds/eks-demo.yaml");
 
-/// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
+/// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Which story.
@@ -38,17 +40,21 @@ pub(crate) struct DemoArguments {
 enum StoryName {
     /// Two full /27 subnets on EKS, and a second range.
     Eks,
+    /// A pod range that holds two nodes on GKE, eight pools on three ranges, and a pool that grows onto a second one.
+    Gke,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
-    freeboard_lab::isolate()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    runtime.block_on(async {
-        match arguments.story {
-            StoryName::Eks => eks::tell(arguments).await,
+    match arguments.story {
+        // Sends no packets, so it needs neither namespaces nor rights.
+        StoryName::Gke => gke::tell(arguments),
+        StoryName::Eks => {
+            freeboard_lab::isolate()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+            runtime.block_on(eks::tell(arguments))
         }
-    })
+    }
 }
 
 /// Reads a world file; the EKS demo's when none is named.

@@ -1,0 +1,44 @@
+//! The GKE story in five acts: two nodes fill a range, the third is refused without a reason, the reason is found, GKE's three
+//! ways out are tried, and the same pool grows on a second range.
+//!
+//! The cloud is the simulated one, under a clock of the story's own; every figure is what it or the blocks engine answers.
+
+mod explain;
+mod own_way;
+mod pools;
+mod refused;
+mod scene;
+mod ways;
+mod words;
+
+use anyhow::{Result, bail};
+
+use super::DemoArguments;
+use super::story::Story;
+use scene::Scene;
+
+/// Tells the story; fails when something that must hold does not.
+pub(crate) fn tell(arguments: &DemoArguments) -> Result<()> {
+    if arguments.keep || arguments.world.is_some() {
+        bail!(
+            "--keep and --world are for the EKS story: the GKE story leaves nothing behind, and has the seed's own network"
+        );
+    }
+    let mut story = Story::new(arguments.json);
+    let mut scene = Scene::set()?;
+    let waiting = refused::act(&mut story, &mut scene)?;
+    explain::act(&mut story, &scene, &waiting)?;
+    ways::act(&mut story, &scene)?;
+    pools::act(&mut story, &scene)?;
+    own_way::act(&mut story, &mut scene)?;
+    story.show("");
+    story.say(
+        "You saw a cluster run out of pod addresses with two nodes of seven; GKE's three ways out, which all end in another pool; \
+         eight pools that fit, and that GKE puts where one of them fails; and the same pool grow as soon as a range was added.",
+    );
+    story.say(
+        "Next: freeboard vpc serve-google --world worlds/gke-demo.yaml (this cloud for Google's own clients), freeboard demo eks \
+         (the other half of the story).",
+    );
+    story.end()
+}
