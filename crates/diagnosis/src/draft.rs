@@ -183,7 +183,9 @@ pub(crate) struct Drafts {
 impl Drafts {
     /// The finding with this id at this place, new or begun.
     pub(crate) fn at(&mut self, declaration: &'static Declaration, place: Place) -> &mut Draft {
-        self.drafts.entry((declaration.id, place)).or_insert_with_key(|(_, place)| Draft::new(declaration, place.clone()))
+        self.drafts
+            .entry((declaration.id, place))
+            .or_insert_with_key(|(_, place)| Draft::new(declaration, place.clone()))
     }
 
     /// Whether anything with this id was found.
@@ -224,6 +226,9 @@ mod tests {
     #[test]
     fn words_are_filled_in_and_other_braces_stay() {
         let words = BTreeMap::from([("subnet", "subnet-1".to_owned())]);
-        assert_eq!(fill("tag {subnet} of {other_vpc} {Key=K} '{\"a\":1}' {", &words), "tag subnet-1 of <other-vpc> {Key=K} '{\"a\":1}' {");
+        assert_eq!(
+            fill("tag {subnet} of {other_vpc} {Key=K} '{\"a\":1}' {", &words),
+            "tag subnet-1 of <other-vpc> {Key=K} '{\"a\":1}' {"
+        );
     }
 }

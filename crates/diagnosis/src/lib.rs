@@ -19,10 +19,12 @@ mod signals;
 pub use citation::{Citation, Cited};
 pub use declaration::{Alternative, Declaration, Remedy, Severity};
 pub use facts::{
-    Agent, BlockPool, EniConfig, Facts, GoogleCluster, GoogleSubnet, Identity, InstanceLimits, Interface, Introspection,
-    IntrospectionAddress, IntrospectionInterface, Node, NodePool, Pod, PoolSample, RangeUse, SecondaryRange, Sighting, Subject,
-    Subnet, Vpc, VpcBlock,
+    Agent, BlockPool, EniConfig, Facts, GoogleCluster, GoogleSubnet, Identity, InstanceLimits, Interface,
+    Introspection, IntrospectionAddress, IntrospectionInterface, Node, NodePool, Pod, PoolSample, RangeUse,
+    SecondaryRange, Sighting, Subject, Subnet, Vpc, VpcBlock,
 };
+/// The moments of the evidence.
+pub use jiff::Timestamp as Moment;
 pub use kind::Kind;
 pub use report::{AppliedRemedy, Diagnosis, Figure, Finding, Place};
 pub use rules::diagnose;

@@ -42,15 +42,8 @@ pub use state::*;
 use crate::Declaration;
 
 /// The groups: first what empties a pool, last what is only advice. A finding that explains another stands before it.
-const GROUPS: [&[&Declaration]; 7] = [
-    shortage::GROUP,
-    ranges::GROUP,
-    cloud::GROUP,
-    state::GROUP,
-    interfaces::GROUP,
-    node::GROUP,
-    settings::GROUP,
-];
+const GROUPS: [&[&Declaration]; 7] =
+    [shortage::GROUP, ranges::GROUP, cloud::GROUP, state::GROUP, interfaces::GROUP, node::GROUP, settings::GROUP];
 
 /// Everything that can be found, in the order in which findings of the same severity are told.
 pub fn all() -> impl Iterator<Item = &'static Declaration> {

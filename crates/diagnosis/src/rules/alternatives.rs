@@ -48,7 +48,13 @@ static CHECKS: [Check; 8] = [
     Check {
         alternative: Alternative::OtherQuota,
         shown_by: &[&c::SCALE_UP_OTHER],
-        would_show_in: &[Kind::Events, Kind::PodDescription, Kind::GoogleLog, Kind::AutoscalerLog, Kind::AutoscalerStatus],
+        would_show_in: &[
+            Kind::Events,
+            Kind::PodDescription,
+            Kind::GoogleLog,
+            Kind::AutoscalerLog,
+            Kind::AutoscalerStatus,
+        ],
     },
 ];
 
@@ -67,8 +73,12 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) -> Vec<&'static str> {
                 ruled_out.insert(*alternative);
                 continue;
             }
-            let looked_at: Vec<&str> =
-                check.would_show_in.iter().filter(|kind| facts.kinds.contains(kind)).map(|kind| kind.as_str()).collect();
+            let looked_at: Vec<&str> = check
+                .would_show_in
+                .iter()
+                .filter(|kind| facts.kinds.contains(kind))
+                .map(|kind| kind.as_str())
+                .collect();
             if shown.contains(alternative) {
                 continue;
             }

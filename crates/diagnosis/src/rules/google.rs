@@ -78,11 +78,13 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) {
 /// The ranges that pools or clusters use for pods.
 fn ranges(facts: &Facts) -> Vec<Range<'_>> {
     let mut ranges: BTreeMap<String, Range<'_>> = BTreeMap::new();
-    let is_for_services = |name: &str| facts.google_clusters.values().any(|one| one.services_range.as_deref() == Some(name));
+    let is_for_services =
+        |name: &str| facts.google_clusters.values().any(|one| one.services_range.as_deref() == Some(name));
     let is_for_pods = |name: &str| {
         facts.node_pools.values().any(|pool| pool.range.as_deref() == Some(name))
             || facts.google_clusters.values().any(|cluster| {
-                cluster.pod_range.as_deref() == Some(name) || cluster.additional_pod_ranges.iter().any(|one| one == name)
+                cluster.pod_range.as_deref() == Some(name)
+                    || cluster.additional_pod_ranges.iter().any(|one| one == name)
             })
     };
     for (subnet, known) in &facts.google_subnets {
@@ -136,7 +138,11 @@ fn block_length(max_pods: u64) -> u8 {
 
 /// Blocks that nodes hold: counted on the nodes, or taken from what the autoscaler said of the only pool on the range.
 fn given(facts: &Facts, range: &Range<'_>) -> Option<u64> {
-    let counted = facts.nodes.values().filter(|node| node.pod_blocks.iter().any(|block| range.cidr.contains_block(*block))).count();
+    let counted = facts
+        .nodes
+        .values()
+        .filter(|node| node.pod_blocks.iter().any(|block| range.cidr.contains_block(*block)))
+        .count();
     if counted > 0 {
         return u64::try_from(counted).ok();
     }
@@ -179,7 +185,8 @@ fn describe(facts: &Facts, draft: &mut Draft, range: &Range<'_>) {
     for citation in &range.citations {
         draft.cite(citation);
     }
-    let nodes = facts.nodes.values().filter(|node| node.pod_blocks.iter().any(|block| range.cidr.contains_block(*block)));
+    let nodes =
+        facts.nodes.values().filter(|node| node.pod_blocks.iter().any(|block| range.cidr.contains_block(*block)));
     for node in nodes.take(3) {
         draft.cite(&node.citation);
     }
@@ -187,7 +194,11 @@ fn describe(facts: &Facts, draft: &mut Draft, range: &Range<'_>) {
         if let Some(given) = range.given {
             draft.figure("blocks given to nodes", given, Some(capacity));
             if given >= capacity {
-                draft.summarise(format!("all {} blocks of {} addresses are given to nodes", grouped(capacity), block_size(range)));
+                draft.summarise(format!(
+                    "all {} blocks of {} addresses are given to nodes",
+                    grouped(capacity),
+                    block_size(range)
+                ));
             }
         } else {
             draft.figure("nodes fit in it", capacity, None);
@@ -237,7 +248,8 @@ fn node_range(facts: &Facts) -> Option<NodeRange> {
     let mut subnets = facts.google_subnets.values();
     let (Some(subnet), None) = (subnets.next(), subnets.next()) else { return None };
     let cidr = subnet.primary?;
-    let inside = facts.nodes.keys().filter(|node| address_of(facts, node).is_some_and(|address| cidr.contains(address)));
+    let inside =
+        facts.nodes.keys().filter(|node| address_of(facts, node).is_some_and(|address| cidr.contains(address)));
     let counted = u64::try_from(inside.count()).ok().filter(|count| *count > 0);
     let said = || facts.google_clusters.values().filter_map(|cluster| cluster.nodes).max();
     let triggered = || {
@@ -259,7 +271,9 @@ fn blame(facts: &Facts, drafts: &mut Drafts, sighting: &Sighting, ranges: &[Rang
         || subject.block.is_some_and(|block| facts.google_subnets.values().any(|one| one.primary == Some(block)));
     if is_primary {
         let place = match (named, subject.block) {
-            (Some(name), block) => Place::Range { name: name.to_owned(), cidr: block.or_else(|| facts.google_subnets.get(name)?.primary) },
+            (Some(name), block) => {
+                Place::Range { name: name.to_owned(), cidr: block.or_else(|| facts.google_subnets.get(name)?.primary) }
+            }
             (None, block) => Place::Range { name: "of the nodes".to_owned(), cidr: block },
         };
         drafts.at(&c::NODE_RANGE_EXHAUSTED, place).see(sighting);
@@ -321,9 +335,10 @@ fn outgrow(drafts: &mut Drafts, range: &Range<'_>) {
     let Some(capacity) = range.capacity() else { return };
     let most: Option<u64> = range.pools.iter().map(|(_, pool)| pool.most_nodes).sum();
     let Some(most) = most.filter(|most| *most > capacity && !range.pools.is_empty()) else { return };
-    let sentence =
-        format!("its pools may grow to {} nodes; it holds {} nodes", grouped(most), grouped(capacity));
-    if drafts.has(&c::POD_RANGE_EXHAUSTED) && drafts.all(&c::POD_RANGE_EXHAUSTED).any(|draft| draft.place == range.place()) {
+    let sentence = format!("its pools may grow to {} nodes; it holds {} nodes", grouped(most), grouped(capacity));
+    if drafts.has(&c::POD_RANGE_EXHAUSTED)
+        && drafts.all(&c::POD_RANGE_EXHAUSTED).any(|draft| draft.place == range.place())
+    {
         let draft = drafts.at(&c::POD_RANGE_EXHAUSTED, range.place());
         draft.note(format!("As planned, {sentence}."));
         return;

@@ -19,8 +19,7 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) {
             continue;
         }
         let place = place(facts, file, log, &failures);
-        let limit =
-            facts.sightings.iter().find(|one| one.citation.file == *file && one.signal.text == LIMIT_REACHED);
+        let limit = facts.sightings.iter().find(|one| one.citation.file == *file && one.signal.text == LIMIT_REACHED);
         if let Some(sample) = log.cooling_sample.as_ref().filter(|_| log.full_sample.is_none()) {
             let draft = drafts.at(&c::COOLING_DOWN, place);
             draft.figure("addresses cooling down", sample.cooling, Some(sample.total));

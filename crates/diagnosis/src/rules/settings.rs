@@ -49,13 +49,16 @@ fn minimum_without_warm(agent: &Cited<Agent>, drafts: &mut Drafts) {
     if minimum > 0 && number("WARM_IP_TARGET") == 0 {
         let draft = drafts.at(&c::MINIMUM_WITHOUT_WARM, setting("MINIMUM_IP_TARGET"));
         draft.cite(&agent.citation);
-        draft.summarise(format!("MINIMUM_IP_TARGET={minimum} and no WARM_IP_TARGET: a node stops at {minimum} addresses"));
+        draft.summarise(format!(
+            "MINIMUM_IP_TARGET={minimum} and no WARM_IP_TARGET: a node stops at {minimum} addresses"
+        ));
     }
 }
 
 /// To forbid growth is a decision; it is a finding only when pods wait.
 fn not_provisioning(facts: &Facts, agent: &Cited<Agent>, drafts: &mut Drafts) {
-    let off = ["DISABLE_NETWORK_RESOURCE_PROVISIONING", "ENABLE_IMDS_ONLY_MODE"].into_iter().find(|name| is_on(agent, name));
+    let off =
+        ["DISABLE_NETWORK_RESOURCE_PROVISIONING", "ENABLE_IMDS_ONLY_MODE"].into_iter().find(|name| is_on(agent, name));
     if let Some(name) = off.filter(|_| pods_fail(facts)) {
         drafts.at(&c::PROVISIONING_DISABLED, setting(name)).cite(&agent.citation);
     }
@@ -107,7 +110,8 @@ fn wanted_config(agent: &Agent, node: &Node) -> Option<String> {
 }
 
 fn wrong_zones(facts: &Facts, drafts: &mut Drafts) {
-    let by_zone = facts.agents.iter().any(|agent| value(agent, ENI_CONFIG_KEY).is_some_and(|key| ZONE_LABELS.contains(&key)));
+    let by_zone =
+        facts.agents.iter().any(|agent| value(agent, ENI_CONFIG_KEY).is_some_and(|key| ZONE_LABELS.contains(&key)));
     for (name, config) in &facts.eni_configs {
         let Some(wanted) = &config.subnet else { continue };
         let place = Place::Named { what: "ENIConfig".to_owned(), name: name.clone() };
@@ -142,7 +146,8 @@ fn more_pods_than_addresses(facts: &Facts, drafts: &mut Drafts) {
     for (name, node) in &facts.nodes {
         let limits = node.instance_type.as_ref().and_then(|name| facts.limits.get(name));
         let Some((allowed, limits)) = node.pods_allowed.zip(limits) else { continue };
-        let interfaces = limits.interfaces.min(most.unwrap_or(u64::MAX)) - u64::from(!first_is_for_pods).min(limits.interfaces);
+        let interfaces =
+            limits.interfaces.min(most.unwrap_or(u64::MAX)) - u64::from(!first_is_for_pods).min(limits.interfaces);
         let per_slot = if prefixes { 16 } else { 1 };
         let possible = interfaces * limits.addresses_per_interface.saturating_sub(1) * per_slot;
         // Two of the node's own pods use its network and need no address.
@@ -164,7 +169,8 @@ fn waste(facts: &Facts, drafts: &mut Drafts) {
     for introspection in facts.introspections.iter().filter(|one| !one.truncated) {
         let mut used_here = 0;
         for interface in introspection.interfaces.values() {
-            let used = u64::try_from(interface.addresses.iter().filter(|one| one.pod.is_some()).count()).unwrap_or(u64::MAX);
+            let used =
+                u64::try_from(interface.addresses.iter().filter(|one| one.pod.is_some()).count()).unwrap_or(u64::MAX);
             used_here += used;
             if !interface.primary {
                 held += interface.offered;

@@ -52,7 +52,10 @@ fn tell_fragmentation_from_exhaustion(facts: &Facts, drafts: &mut Drafts) {
                 absorb(into, draft);
             }
             Some(free) => {
-                draft.note(format!("{} addresses are free, but no sixteen of them in one aligned block.", grouped(free)));
+                draft.note(format!(
+                    "{} addresses are free, but no sixteen of them in one aligned block.",
+                    grouped(free)
+                ));
                 let place = draft.place.clone();
                 absorb(drafts.at(&c::SUBNET_FRAGMENTED, place), draft);
             }
@@ -91,7 +94,11 @@ fn is_used(facts: &Facts, id: &SubnetId, subnet: &Subnet) -> bool {
     facts.eni_configs.values().any(|config| config.subnet.as_ref() == Some(id))
         || facts.nodes.keys().any(|node| address_of(facts, node).is_some_and(|address| subnet.cidr.contains(address)))
         || facts.logs.values().any(|log| log.subnet.as_ref() == Some(id))
-        || facts.introspections.iter().flat_map(|one| one.interfaces.values()).any(|one| one.subnet.as_ref() == Some(id))
+        || facts
+            .introspections
+            .iter()
+            .flat_map(|one| one.interfaces.values())
+            .any(|one| one.subnet.as_ref() == Some(id))
 }
 
 /// Adds figures, the VPC's room, and subnets that could help.
@@ -145,7 +152,8 @@ fn vpc_of<'a>(facts: &'a Facts, subnet: &'a Subnet) -> Option<&'a VpcId> {
     if let Some(vpc) = &subnet.vpc {
         return Some(vpc);
     }
-    let mut around = facts.vpcs.iter().filter(|(_, vpc)| vpc.blocks.iter().any(|one| one.cidr.contains_block(subnet.cidr)));
+    let mut around =
+        facts.vpcs.iter().filter(|(_, vpc)| vpc.blocks.iter().any(|one| one.cidr.contains_block(subnet.cidr)));
     let (id, _) = around.next()?;
     around.next().is_none().then_some(id)
 }
@@ -180,7 +188,9 @@ fn others(facts: &Facts, draft: &mut Draft, id: &SubnetId, subnet: &Subnet) {
     let candidate = facts
         .subnets
         .iter()
-        .filter(|(other, known)| *other != id && known.zone == subnet.zone && known.zone.is_some() && known.vpc == subnet.vpc)
+        .filter(|(other, known)| {
+            *other != id && known.zone == subnet.zone && known.zone.is_some() && known.vpc == subnet.vpc
+        })
         .filter_map(|(other, known)| Some((known.free_addresses.filter(|free| *free > 0)?, other, known)))
         .max_by_key(|(free, ..)| *free);
     let Some((free, other, known)) = candidate else { return };
@@ -191,7 +201,11 @@ fn others(facts: &Facts, draft: &mut Draft, id: &SubnetId, subnet: &Subnet) {
         Some("0") => "is forbidden for pods: its tag kubernetes.io/role/cni is 0",
         Some(_) => "is allowed for pods",
     };
-    draft.note(format!("{name} ({}) in the same zone has {} addresses free, and {allowed}.", known.cidr, grouped(free)));
+    draft.note(format!(
+        "{name} ({}) in the same zone has {} addresses free, and {allowed}.",
+        known.cidr,
+        grouped(free)
+    ));
     draft.cite(&known.citation);
 }
 
@@ -206,7 +220,11 @@ pub(super) fn weigh(facts: &Facts, drafts: &mut Drafts) {
         match (known, free) {
             (Some(subnet), Some(free)) if free > 0 && draft.seen => contradict(draft, subnet, free),
             (Some(subnet), Some(0)) => {
-                draft.summarise(format!("{} of {} usable addresses are taken", grouped(subnet.usable_addresses()), grouped(subnet.usable_addresses())));
+                draft.summarise(format!(
+                    "{} of {} usable addresses are taken",
+                    grouped(subnet.usable_addresses()),
+                    grouped(subnet.usable_addresses())
+                ));
                 draft.ruled_out.push("fragmentation (no address is free at all)".to_owned());
             }
             _ => {}
@@ -237,8 +255,7 @@ fn is_over(facts: &Facts, draft: &Draft) -> bool {
     !logs.is_empty()
         && logs.iter().all(|log| {
             log.last_sample.as_ref().is_some_and(|sample| {
-                sample.free() > 0
-                    && sample.at.is_some_and(|at| at.as_second() - until.as_second() > OVER_AFTER_SECONDS)
+                sample.free() > 0 && sample.at.is_some_and(|at| at.as_second() - until.as_second() > OVER_AFTER_SECONDS)
             })
         })
 }

@@ -43,7 +43,9 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) {
         let tied: Vec<&mut Draft> = drafts
             .every()
             .filter(|draft| is_cause(draft))
-            .filter(|draft| if is_known { is_tied(facts, draft, sighting) } else { is_only_one && may_be(facts, draft, sighting) })
+            .filter(|draft| {
+                if is_known { is_tied(facts, draft, sighting) } else { is_only_one && may_be(facts, draft, sighting) }
+            })
             .collect();
         if tied.is_empty() {
             orphan(facts, drafts, sighting);
@@ -87,9 +89,7 @@ fn may_be(facts: &Facts, draft: &Draft, sighting: &Sighting) -> bool {
     let Some(node) = facts.node_of(sighting) else { return true };
     match &draft.place {
         Place::Node { name } => *name == node,
-        Place::Subnet { cidr: Some(cidr), .. } => {
-            address_of(facts, &node).is_none_or(|address| cidr.contains(address))
-        }
+        Place::Subnet { cidr: Some(cidr), .. } => address_of(facts, &node).is_none_or(|address| cidr.contains(address)),
         _ => draft.nodes.is_empty() || draft.nodes.contains(&node),
     }
 }
