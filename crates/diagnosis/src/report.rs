@@ -1,6 +1,7 @@
 //! What comes out: findings with their places, figures, evidence and remedies, and what was ruled out.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use freeboard_address::{Cidr, EniId, NodeName, PodKey, SubnetId};
 use jiff::Timestamp;
@@ -67,6 +68,25 @@ pub enum Place {
     },
     /// The cluster as a whole.
     Cluster,
+}
+
+impl Place {
+    /// The subnet, if it is one.
+    #[must_use]
+    pub fn subnet(&self) -> Option<&SubnetId> {
+        if let Self::Subnet { id, .. } = self { Some(id) } else { None }
+    }
+
+    /// Whether a node is here, as far as the place itself says; none when it says nothing of nodes.
+    pub(crate) fn holds(&self, node: &NodeName, address: Option<Ipv4Addr>) -> Option<bool> {
+        if let Self::Node { name } = self {
+            return Some(name == node);
+        }
+        if let Self::Subnet { cidr: Some(cidr), .. } = self {
+            return address.map(|address| cidr.contains(address));
+        }
+        None
+    }
 }
 
 impl fmt::Display for Place {

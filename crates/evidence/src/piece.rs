@@ -86,12 +86,13 @@ fn read_at(collector: &mut Collector, file: &Arc<str>, input: &mut dyn Read, dep
 }
 
 fn tell(collector: &mut Collector, file: &Arc<str>, error: &io::Error, is_all: bool) {
-    let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "cut short: the compressed stream ends before its end".to_owned(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            format!("the compressed stream is damaged ({error})")
-        }
-        _ => format!("cannot be read further: {error}"),
+    let is_damaged = [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData].contains(&error.kind());
+    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+        "cut short: the compressed stream ends before its end".to_owned()
+    } else if is_damaged {
+        format!("the compressed stream is damaged ({error})")
+    } else {
+        format!("cannot be read further: {error}")
     };
     if is_all {
         collector.evidence.files += 1;
@@ -165,7 +166,8 @@ fn content(collector: &mut Collector, file: &Arc<str>, head: &[u8], rest: &mut d
     }
     let whole = String::from_utf8_lossy(&whole);
     let whole = whole.trim_start_matches('\u{feff}');
-    if !document::read(collector, file, whole) && !text::read(collector, file, whole) {
+    let part = document::Part { file, text: whole, first_line: 1, command: "" };
+    if !document::read(collector, &part) && !text::read(collector, file, whole) {
         let shown: String =
             whole.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(60).collect();
         collector.not_understood(file, format!("nothing known in it; it begins {shown:?}"));

@@ -94,10 +94,7 @@ impl<'de> Visitor<'de> for Builder {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<Trimmed>()? {
-            let key = match key.0 {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let key = if let Value::String(text) = key.0 { text } else { key.0.to_string() };
             if SKIPPED.contains(&key.as_str()) {
                 entries.next_value::<IgnoredAny>()?;
             } else {

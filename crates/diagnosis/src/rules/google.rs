@@ -208,7 +208,10 @@ fn describe(facts: &Facts, draft: &mut Draft, range: &Range<'_>) {
         draft.figure("addresses free", used.free, Some(range.cidr.size()));
     }
     if let Some(subnet) = range.subnet {
-        draft.word("subnet", subnet);
+        // A name that begins so was made up from the file's.
+        if !subnet.starts_with("of ") {
+            draft.word("subnet", subnet);
+        }
         if let Some(region) = facts.google_subnets.get(subnet).and_then(|known| known.region.as_deref()) {
             draft.word("region", region);
         }

@@ -4,7 +4,7 @@ use freeboard_address::{Cidr, SubnetId, VpcId};
 
 use crate::draft::{Draft, Drafts};
 use crate::report::grouped;
-use crate::{Cited, Facts, Place, Severity, Subnet, catalogue as c};
+use crate::{Cited, Facts, Severity, Subnet, catalogue as c};
 
 use super::address_of;
 use super::seen::subnet_place;
@@ -29,10 +29,7 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) {
         }
     }
     for draft in drafts.every() {
-        if let Place::Subnet { id, .. } = &draft.place
-            && draft.declaration.id != c::SUBNET_NEARLY_FULL.id
-        {
-            let id = id.clone();
+        if let Some(id) = draft.place.subnet().cloned().filter(|_| draft.declaration.id != c::SUBNET_NEARLY_FULL.id) {
             describe(facts, draft, &id);
         }
     }
@@ -41,10 +38,8 @@ pub(super) fn judge(facts: &Facts, drafts: &mut Drafts) {
 /// `InsufficientCidrBlocks` says that no aligned /28 is left; with fewer than sixteen free addresses that is no wonder.
 fn tell_fragmentation_from_exhaustion(facts: &Facts, drafts: &mut Drafts) {
     for mut draft in drafts.take(&c::SUBNET_FRAGMENTED) {
-        let free = match &draft.place {
-            Place::Subnet { id, .. } => facts.subnets.get(id).and_then(|subnet| subnet.free_addresses),
-            _ => None,
-        };
+        let subnet = draft.place.subnet().and_then(|id| facts.subnets.get(id));
+        let free = subnet.and_then(|subnet| subnet.free_addresses);
         match free {
             Some(free) if free < PREFIX_ADDRESSES => {
                 let into = drafts.at(&c::SUBNET_EXHAUSTED, draft.place.clone());
@@ -212,10 +207,7 @@ fn others(facts: &Facts, draft: &mut Draft, id: &SubnetId, subnet: &Subnet) {
 /// Once pods are counted: how bad it is, and whether sources contradict one another.
 pub(super) fn weigh(facts: &Facts, drafts: &mut Drafts) {
     for draft in drafts.all(&c::SUBNET_EXHAUSTED) {
-        let known = match &draft.place {
-            Place::Subnet { id, .. } => facts.subnets.get(id),
-            _ => None,
-        };
+        let known = draft.place.subnet().and_then(|id| facts.subnets.get(id));
         let free = known.and_then(|subnet| subnet.free_addresses);
         match (known, free) {
             (Some(subnet), Some(free)) if free > 0 && draft.seen => contradict(draft, subnet, free),

@@ -75,23 +75,14 @@ fn is_tied(facts: &Facts, draft: &Draft, sighting: &Sighting) -> bool {
     if draft.nodes.contains(&node) {
         return true;
     }
-    match &draft.place {
-        Place::Node { name } => *name == node,
-        Place::Subnet { cidr: Some(cidr), .. } => {
-            address_of(facts, &node).is_some_and(|address| cidr.contains(address))
-        }
-        _ => false,
-    }
+    draft.place.holds(&node, address_of(facts, &node)).unwrap_or(false)
 }
 
 /// Whether nothing says that the pod is elsewhere than the cause.
 fn may_be(facts: &Facts, draft: &Draft, sighting: &Sighting) -> bool {
     let Some(node) = facts.node_of(sighting) else { return true };
-    match &draft.place {
-        Place::Node { name } => *name == node,
-        Place::Subnet { cidr: Some(cidr), .. } => address_of(facts, &node).is_none_or(|address| cidr.contains(address)),
-        _ => draft.nodes.is_empty() || draft.nodes.contains(&node),
-    }
+    let by_nodes = || draft.nodes.is_empty() || draft.nodes.contains(&node);
+    draft.place.holds(&node, address_of(facts, &node)).unwrap_or_else(by_nodes)
 }
 
 fn orphan(facts: &Facts, drafts: &mut Drafts, sighting: &Sighting) {

@@ -15,9 +15,12 @@ const CNI_TAG: &str = "node.k8s.amazonaws.com/instance_id";
 /// How the CNI begins the description of its interfaces.
 const CNI_DESCRIPTION: &str = "aws-K8S-";
 
+/// Reads one element of an answer.
+type Reader = fn(&mut Facts, &mut Document<'_>, &Value);
+
 /// Reads an answer; says whether it was one.
 pub(super) fn read(collector: &mut Collector, document: &mut Document<'_>, value: &Value) -> bool {
-    let answers: [(&str, Kind, fn(&mut Facts, &mut Document<'_>, &Value)); 3] = [
+    let answers: [(&str, Kind, Reader); 3] = [
         ("Subnets", Kind::Ec2Subnets, subnet),
         ("Vpcs", Kind::Ec2Vpcs, vpc),
         ("NetworkInterfaces", Kind::Ec2Interfaces, interface),
@@ -127,7 +130,7 @@ fn subnet(facts: &mut Facts, document: &mut Document<'_>, value: &Value) {
 }
 
 /// The short end of a name that CloudFormation made: `…-stack-PublicSubnet01` is `PublicSubnet01`.
-fn short_name(name: &str) -> String {
+pub(crate) fn short_name(name: &str) -> String {
     name.rsplit_once("stack-").or_else(|| name.rsplit_once('/')).map_or(name, |(_, end)| end).to_owned()
 }
 

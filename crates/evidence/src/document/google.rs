@@ -53,7 +53,8 @@ fn last_segment(text: &str) -> String {
 }
 
 fn name_or(value: &Value, document: &Document<'_>) -> String {
-    text(value, &["name"]).map_or_else(|| format!("of {}", document.file), str::to_owned)
+    let name = text(value, &["name"]).or_else(|| document.described());
+    name.map_or_else(|| format!("of {}", document.file), str::to_owned)
 }
 
 fn subnet(collector: &mut Collector, document: &mut Document<'_>, value: &Value) {

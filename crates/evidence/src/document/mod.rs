@@ -1,14 +1,14 @@
 //! Documents: JSON and YAML of kubectl, the aws CLI, gcloud, the agent's own endpoints and cloud logs, told apart by their keys.
 
-pub(crate) use ec2::{add_subnet, add_vpc};
-pub(crate) use kubernetes::{about, add_node, add_pod};
-
 mod agent;
 mod autoscaler;
 mod ec2;
 mod google;
 mod kubernetes;
 mod trail;
+
+pub(crate) use ec2::{add_subnet, add_vpc, short_name};
+pub(crate) use kubernetes::{about, add_node, add_pod};
 
 use std::sync::Arc;
 
@@ -30,11 +30,20 @@ pub(crate) struct Document<'a> {
     line: u64,
     /// Whether the text breaks off.
     pub(crate) truncated: bool,
+    /// The command that printed it, where a transcript shows it.
+    command: &'a str,
 }
 
 impl<'a> Document<'a> {
-    pub(crate) fn new(file: &'a Arc<str>, text: &'a str, truncated: bool) -> Self {
-        Self { file, text, cursor: 0, line: 1, truncated }
+    fn new(part: &Part<'a>, truncated: bool) -> Self {
+        let Part { file, text, first_line, command } = *part;
+        Self { file, text, cursor: 0, line: first_line, truncated, command }
+    }
+
+    /// The name after `describe` in the command, for answers that were cut to a few keys.
+    pub(crate) fn described(&self) -> Option<&'a str> {
+        let mut words = self.command.split_whitespace().skip_while(|word| *word != "describe");
+        words.nth(1).filter(|name| !name.starts_with(['-', '|', '$']))
     }
 
     /// A citation of the place where `word` stands next.
@@ -70,45 +79,60 @@ impl<'a> Document<'a> {
     }
 }
 
+/// A whole text, or a part of a transcript.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) file: &'a Arc<str>,
+    pub(crate) text: &'a str,
+    pub(crate) first_line: u64,
+    pub(crate) command: &'a str,
+}
+
+impl Part<'_> {
+    /// Whether it is the whole text: then what is not known in it is told.
+    fn is_whole(&self) -> bool {
+        self.first_line == 1 && self.command.is_empty()
+    }
+
+    fn line(&self, line: u64) -> u64 {
+        self.first_line - 1 + line
+    }
+}
+
 /// Reads a text as JSON or YAML; says whether it was either, and known.
-pub(crate) fn read(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
-    let start = text.trim_start();
+pub(crate) fn read(collector: &mut Collector, part: &Part<'_>) -> bool {
+    let start = part.text.trim_start();
     if start.starts_with('{') || start.starts_with('[') {
-        return read_json(collector, file, text);
+        return read_json(collector, part);
     }
     if looks_like_yaml(start) {
-        return read_yaml(collector, file, text);
+        return read_yaml(collector, part);
     }
     false
 }
 
-fn read_json(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
-    let json = tree::json(text.as_bytes());
+fn read_json(collector: &mut Collector, part: &Part<'_>) -> bool {
+    let file = part.file;
+    let json = tree::json(part.text.as_bytes());
     if json.values.is_empty() {
-        if let Some(broken) = json.broken {
-            collector.not_understood(file, broken.what);
-            return true;
-        }
-        return false;
+        let Some(broken) = json.broken.filter(|_| part.is_whole()) else { return false };
+        collector.not_understood(file, broken.what);
+        return true;
     }
-    let truncated = json.broken.is_some();
-    if let Some(broken) = json.broken {
-        collector.problem(file, Some(broken.line), broken.what);
-    }
-    let mut document = Document::new(file, text, truncated);
-    let mut unknown = None;
+    let mut document = Document::new(part, json.broken.is_some());
     let mut is_known = false;
     for value in &json.values {
-        if dispatch(collector, &mut document, value, 0) {
-            is_known = true;
-        } else if unknown.is_none() {
-            unknown = Some(keys(value));
-        }
+        is_known |= dispatch(collector, &mut document, value, 0);
     }
-    if let Some(keys) = unknown.filter(|_| !is_known) {
+    if let Some(broken) = json.broken.filter(|_| is_known) {
+        collector.problem(file, Some(part.line(broken.line)), broken.what);
+    }
+    if !is_known && part.is_whole() {
+        let keys = json.values.first().map(keys).unwrap_or_default();
         collector.not_understood(file, format!("JSON of a kind that is not known{keys}"));
+        return true;
     }
-    true
+    is_known
 }
 
 /// The first line that is not empty or a comment is a key, a list item or a document mark, and no table.
@@ -124,11 +148,12 @@ fn looks_like_yaml(text: &str) -> bool {
     is_key && (value.trim().is_empty() || (value.starts_with(' ') && !value.starts_with("  "))) && key != "Name"
 }
 
-fn read_yaml(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
-    let documents = tree::yaml(text);
+fn read_yaml(collector: &mut Collector, part: &Part<'_>) -> bool {
+    let file = part.file;
+    let documents = tree::yaml(part.text);
     let mut is_known = false;
     let mut problems = Vec::new();
-    let mut document = Document::new(file, text, false);
+    let mut document = Document::new(part, false);
     for (line, value) in documents {
         match value {
             Ok(value) if value.is_object() || value.is_array() => {
@@ -144,9 +169,12 @@ fn read_yaml(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
     }
     if is_known {
         for (line, what) in problems {
-            collector.problem(file, Some(line), what);
+            collector.problem(file, Some(part.line(line)), what);
         }
         return true;
+    }
+    if !part.is_whole() {
+        return false;
     }
     match problems.into_iter().next() {
         Some((_, what)) if what.starts_with("YAML of") => {
@@ -154,7 +182,7 @@ fn read_yaml(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
             true
         }
         // It may be a text that only begins like YAML.
-        Some((line, what)) if looks_like_manifest(text) => {
+        Some((line, what)) if looks_like_manifest(part.text) => {
             collector.not_understood(file, format!("{what} (line {line})"));
             true
         }

@@ -141,7 +141,7 @@ fn plain(text: &str) -> Line<'_> {
     }
 }
 
-/// The agent before 1.6: `2019-10-01T12:34:56.789Z [INFO]	Starting L-IPAMD v1.5.5 ...`
+/// The agent before 1.6: `2019-10-01T12:34:56.789Z [INFO] Starting L-IPAMD v1.5.5 ...`, with a tab before the message
 fn old_agent(text: &str) -> Option<Line<'_>> {
     let (time, rest) = text.split_once(' ')?;
     let time = timestamp(time)?;

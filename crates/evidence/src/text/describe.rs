@@ -74,7 +74,7 @@ fn sections(collector: &mut Collector, block: &Block<'_>, text: &str, first_line
             columns = Some(found);
         } else if let Some(columns) = &columns {
             event(collector, block, number, line, columns, about);
-        } else if section == "Conditions" && !line.split_whitespace().nth(1).is_none_or(|status| status == "True") {
+        } else if section == "Conditions" && line.split_whitespace().nth(1).is_some_and(|status| status != "True") {
             note(
                 collector,
                 &Message {

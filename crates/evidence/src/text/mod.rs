@@ -21,6 +21,12 @@ pub(crate) struct Block<'a> {
     pub(crate) command: &'a str,
 }
 
+impl<'a> Block<'a> {
+    fn part(&self) -> document::Part<'a> {
+        document::Part { file: self.file, text: self.text, first_line: self.first_line, command: self.command }
+    }
+}
+
 /// Reads a text; says whether anything in it was known.
 pub(crate) fn read(collector: &mut Collector, file: &Arc<str>, text: &str) -> bool {
     let mut is_known = false;
@@ -36,7 +42,7 @@ fn read_block(collector: &mut Collector, block: &Block<'_>) -> bool {
     }
     // A part of a transcript may be a document; a whole text has been tried as one.
     let is_part = block.first_line > 1 || !block.command.is_empty();
-    if is_part && document::read(collector, block.file, block.text) {
+    if is_part && document::read(collector, &block.part()) {
         return true;
     }
     metrics::read(collector, block)
