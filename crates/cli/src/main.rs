@@ -3,6 +3,7 @@
 mod agents;
 mod demo;
 mod describe;
+mod doctor;
 mod lab;
 mod programs;
 mod simulate;
@@ -28,6 +29,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
+    /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
+    Doctor(doctor::DoctorArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     Simulate(simulate::SimulateArguments),
     /// The simulated clouds, alone.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
     };
