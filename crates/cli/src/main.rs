@@ -2,6 +2,7 @@
 
 mod agents;
 mod demo;
+mod explain;
 mod lab;
 mod programs;
 mod simulate;
@@ -24,6 +25,9 @@ struct Arguments {
 enum Command {
     /// Watch pods run out of addresses, and the way out, on a simulated VPC with real packets.
     Demo(demo::DemoArguments),
+    /// Say why something is as it is.
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
@@ -36,6 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Explain(command) => explain::run(&command),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
