@@ -64,15 +64,16 @@ fn explain_node(arguments: &NodeArguments) -> Result<()> {
 /// The decisions as sentences, oldest first, each with the time at which it was made.
 fn page(decisions: &[Decision]) -> String {
     let mut page = String::new();
-    let mut day = None;
+    let mut day: Option<String> = None;
     for Decision { at, what, why } in decisions {
-        let time = at.to_zoned(jiff::tz::TimeZone::UTC);
-        if day != Some(time.date()) {
-            day = Some(time.date());
-            page.push_str(&format!("{} (UTC)\n", time.date()));
+        let text = format!("{at:.0}");
+        let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
+        if day.as_deref() != Some(date) {
+            day = Some(date.to_owned());
+            page.push_str(&format!("{date} (UTC)\n"));
         }
         let sentences = format!("{}.", capitalized(&what.to_string()));
-        page.push_str(&wrapped(&format!("{}  ", time.strftime("%H:%M:%S")), &sentences));
+        page.push_str(&wrapped(&format!("{time}  "), &sentences));
         page.push_str(&wrapped("          because ", &why.to_string()));
     }
     page

@@ -253,7 +253,7 @@ impl Pool {
     }
 
     /// Addresses that one call on an interface in service could bring.
-    fn room_in_service(&self, now: Timestamp) -> u32 {
+    pub(crate) fn room_in_service(&self, now: Timestamp) -> u32 {
         let open = self.store.interfaces.values().filter(|interface| {
             interface.is_open()
                 && interface.full_since.is_none()

@@ -239,6 +239,20 @@ impl Pool {
             };
             let mut after = figures;
             without(&mut after, cidr);
+            // Left from before a change to single addresses: fewer of those stand in for it at once, by the next call.
+            let is_left_over = is_prefix
+                && self.mode() == AllocationMode::SecondaryAddresses
+                && !addresses.is_zero()
+                && size > addresses
+                && self.may_grow()
+                && size.minus(addresses).0 <= self.room_in_service(now) + 1
+                && self.paused(Action::Assign, now).is_none();
+            if is_left_over {
+                figures = after;
+                addresses = Addresses::ZERO;
+                chosen.entry(id).or_default().push(cidr);
+                continue;
+            }
             if fits && policy::shortage(self.mode(), &self.aim, &after, false).is_none() {
                 figures = after;
                 addresses = addresses.minus(size);
