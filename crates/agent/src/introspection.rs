@@ -13,11 +13,12 @@ use crate::http::{Answer, Handler};
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, PoolHandle, Shown};
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "/v1/enis",
     "/v1/eni-configs",
     "/v1/networkutils-env-settings",
     "/v1/ipamd-env-settings",
+    "/v1/freeboard/decisions",
     "/v1/freeboard/pool",
     "/v1/freeboard/settings",
 ];
@@ -36,6 +37,7 @@ impl Handler for Introspection {
         match path {
             "/v1/enis" => self.interfaces().await,
             "/v1/freeboard/pool" => self.shown(|shown| serde_json::to_string(&pool(shown))).await,
+            "/v1/freeboard/decisions" => self.shown(|shown| serde_json::to_string(&shown.log)).await,
             "/v1/freeboard/settings" => Answer::json(json!(self.settings.values()).to_string()),
             "/v1/networkutils-env-settings" => Answer::json(network_settings(&self.settings).to_string()),
             "/v1/ipamd-env-settings" => Answer::json(pool_settings(&self.settings).to_string()),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use freeboard_address::{AttachmentKey, Cidr};
-use freeboard_pool::{AddRequest, Alarm, DelRequest, Holding, PoolView, Refusal, Reply, RequestId};
+use freeboard_pool::{AddRequest, Alarm, Decision, DelRequest, Holding, PoolView, Refusal, Reply, RequestId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -49,6 +49,8 @@ pub struct Shown {
     pub decisions: Vec<Noted>,
     /// The latest refusals, oldest first.
     pub refusals: Vec<(Timestamp, Refusal)>,
+    /// What the engine decided and why, with figures, oldest first.
+    pub log: Vec<Decision>,
 }
 
 /// A decision and its reason.

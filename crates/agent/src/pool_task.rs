@@ -133,6 +133,7 @@ impl<O: Operations> PoolTask<O> {
                 alarms: self.pool.alarms(),
                 decisions: self.decisions.iter().cloned().collect(),
                 refusals: self.refusals.iter().cloned().collect(),
+                log: self.pool.decisions().cloned().collect(),
             }))),
             Command::Terminate => self.pool.handle_terminating(now),
             Command::Settled(answer) => self.settled.push(answer),
@@ -217,7 +218,7 @@ impl<O: Operations> PoolTask<O> {
         match signal {
             Signal::Decision { what, why } => {
                 tracing::info!(%why, "{what}");
-                remember(&mut self.decisions, Noted { at, what, why });
+                remember(&mut self.decisions, Noted { at, what: what.to_string(), why: why.to_string() });
             }
             Signal::Waiting { pod, refusal } => {
                 let pod = pod.map(|pod| pod.to_string()).unwrap_or_default();

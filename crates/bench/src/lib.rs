@@ -2,6 +2,8 @@
 
 pub mod api_server;
 pub mod calls;
+pub mod engine;
+pub mod engine_run;
 pub mod freeboard;
 pub mod incumbent;
 pub mod place;
@@ -9,4 +11,5 @@ pub mod pool;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod scan;
 pub mod statistics;

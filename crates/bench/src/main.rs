@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use freeboard_bench::engine_run;
 use freeboard_bench::place::Place;
 use freeboard_bench::report::Run;
 use freeboard_bench::run;
@@ -29,21 +30,62 @@ enum What {
         #[arg(long, default_value = "target/bench/cni.json")]
         output: PathBuf,
     },
+    /// The pool engine alone: events per second, the longest step, and the cost over the addresses held
+    Pool {
+        /// More is longer and steadier
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/pool.json")]
+        output: PathBuf,
+        /// Where the curve goes
+        #[arg(long, default_value = "target/bench/pool.svg")]
+        plot: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Err(error) = freeboard_lab::isolate() {
-        eprintln!("freeboard-bench: {error}");
-        return ExitCode::FAILURE;
-    }
-    let What::Cni { world, output } = arguments.what;
-    match bench(&world, &output) {
+    let outcome = match Arguments::parse().what {
+        What::Cni { world, output } => {
+            freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
+        }
+        What::Pool { rounds, output, plot } => bench_pool(usize::from(rounds), &output, &plot),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nfreeboard-bench: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn bench_pool(rounds: usize, output: &Path, plot: &Path) -> Result<()> {
+    let run = engine_run::measure(rounds)?;
+    make_room_for(output)?;
+    let mut text = serde_json::to_value(&run).context("cannot write the figures")?;
+    text["verdicts"] = serde_json::to_value(run.verdicts()).context("cannot write the verdicts")?;
+    let text = serde_json::to_string_pretty(&text).context("cannot write the figures")?;
+    std::fs::write(output, text + "\n").with_context(|| format!("cannot write {}", output.display()))?;
+    make_room_for(plot)?;
+    run.plot(plot)?;
+    println!("{}\n\nfigures: {}, curve: {}", run.table(), output.display(), plot.display());
+    if !run.is_optimised {
+        bail!("this program was built without optimisation, so its figures mean nothing: build it with --release");
+    }
+    let missed = run.verdicts().iter().filter(|verdict| !verdict.is_met).count();
+    if missed > 0 {
+        bail!("{missed} targets are missed");
+    }
+    Ok(())
+}
+
+fn make_room_for(file: &Path) -> Result<()> {
+    match file.parent() {
+        Some(directory) => {
+            std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
+        }
+        None => Ok(()),
     }
 }
 
@@ -65,9 +107,7 @@ fn bench(world: &Path, output: &Path) -> Result<()> {
 }
 
 fn write(run: &Run, output: &Path) -> Result<()> {
-    if let Some(directory) = output.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
+    make_room_for(output)?;
     let mut text = serde_json::to_value(run).context("cannot write the figures")?;
     text["verdicts"] = serde_json::to_value(run.verdicts()).context("cannot write the verdicts")?;
     let text = serde_json::to_string_pretty(&text).context("cannot write the figures")?;

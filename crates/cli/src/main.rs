@@ -4,6 +4,7 @@ mod agents;
 mod demo;
 mod describe;
 mod doctor;
+mod explain;
 mod lab;
 mod programs;
 mod simulate;
@@ -27,6 +28,9 @@ struct Arguments {
 enum Command {
     /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
+    /// Say why something is as it is.
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
     /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
@@ -41,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Explain(command) => explain::run(&command),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -4,23 +4,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use freeboard_simulator::{Failure, FaultSettings, Replay, Run, Scenario, Summary};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
+use freeboard_simulator::{Comparison, Failure, FaultSettings, Loads, Replay, Run, Scenario, Summary, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The scenarios that come with the program.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("mixed", include_str!("../../../scenarios/mixed.yaml")),
     ("bursts", include_str!("../../../scenarios/bursts.yaml")),
     ("prefixes", include_str!("../../../scenarios/prefixes.yaml")),
     ("churn-at-the-limit", include_str!("../../../scenarios/churn-at-the-limit.yaml")),
+    ("nightly", include_str!("../../../scenarios/nightly.yaml")),
+    ("mode-switch", include_str!("../../../scenarios/mode-switch.yaml")),
+    ("lean", include_str!("../../../scenarios/lean.yaml")),
 ];
 
 /// What to simulate.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {
-    /// A scenario file, or one that comes with the program: mixed, bursts, prefixes, churn-at-the-limit
-    #[arg(long, default_value = "mixed")]
-    scenario: String,
+    /// A scenario file, or one that comes with the program: mixed (the default), bursts, prefixes, churn-at-the-limit,
+    /// nightly, mode-switch, lean
+    #[arg(long)]
+    scenario: Option<String>,
+    /// Let pods come and go as in this CSV file (at_seconds,node,event,pod), instead of the scenario's workloads
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// The (first) seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -39,6 +48,13 @@ pub(crate) struct SimulateArguments {
     /// Show the state at this step, and what the step changed
     #[arg(long, value_name = "STEP")]
     until: Option<u64>,
+    /// Draw the (last) run into this file, as SVG
+    #[arg(long, value_name = "FILE", conflicts_with = "until")]
+    plot: Option<PathBuf>,
+    /// Run the scenario, or six well-known loads when none is named, under the default targets of the Amazon VPC CNI, under
+    /// targets that save addresses, and under the lean policy
+    #[arg(long, conflicts_with_all = ["replay", "until", "seeds"])]
+    compare_policies: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,6 +62,9 @@ pub(crate) struct SimulateArguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
+    if arguments.compare_policies {
+        return compare_policies(arguments);
+    }
     let replay = match &arguments.replay {
         Some(file) => Replay::parse(&read(file)?).with_context(|| file.display().to_string())?,
         None => Replay::new(scenario(arguments)?, arguments.seed),
@@ -56,9 +75,64 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     }
 }
 
+fn compare_policies(arguments: &SimulateArguments) -> Result<()> {
+    let (comparisons, picture) = if arguments.scenario.is_none() && arguments.trace.is_none() {
+        let loads = Loads::run(arguments.seed)?;
+        let picture = loads.plot()?;
+        (loads.comparisons, picture)
+    } else {
+        let comparison = Comparison::of(&scenario(arguments)?, arguments.seed)?;
+        let picture = comparison.plot()?;
+        (vec![comparison], picture)
+    };
+    if let Some(file) = &arguments.plot {
+        write(file, &picture)?;
+    }
+    if arguments.json {
+        anstream::println!("{}", serde_json::to_string_pretty(&comparisons)?);
+    } else {
+        anstream::println!("{}", comparison_table(&comparisons));
+    }
+    Ok(())
+}
+
+fn comparison_table(comparisons: &[Comparison]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["policy", "held", "idle", "pods", "p50", "p99", "EC2 calls", "changing"]);
+    for comparison in comparisons {
+        table.add_row([comparison.scenario.as_str()]);
+        for standing in comparison.standings() {
+            let time = standing.time_to_address;
+            table.add_row([
+                format!("  {}", standing.policy),
+                format!("{:.1}", standing.held),
+                format!("{:.1}", standing.idle),
+                time.count.to_string(),
+                format!("{:.2} s", time.p50),
+                format!("{:.2} s", time.p99),
+                standing.calls.to_string(),
+                standing.changing_calls.to_string(),
+            ]);
+        }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+        if column.index > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
 fn scenario(arguments: &SimulateArguments) -> Result<Scenario> {
-    let name = &arguments.scenario;
-    let shipped = SHIPPED.iter().find(|(shipped, _)| shipped == name).map(|(_, text)| (*text).to_owned());
+    let name = arguments.scenario.as_deref().unwrap_or("mixed");
+    let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| (*text).to_owned());
     let text = match shipped {
         Some(text) => text,
         None => read(Path::new(name)).with_context(|| {
@@ -66,7 +140,11 @@ fn scenario(arguments: &SimulateArguments) -> Result<Scenario> {
             format!("{name:?} is no scenario that comes with the program ({})", names.join(", "))
         })?,
     };
-    let mut scenario = Scenario::parse(&text).with_context(|| name.clone())?;
+    let mut scenario = Scenario::parse(&text).with_context(|| name.to_owned())?;
+    if let Some(file) = &arguments.trace {
+        scenario.workloads = vec![Workload::Trace { csv: read(file)? }];
+        scenario.check().with_context(|| file.display().to_string())?;
+    }
     if let Some(rate) = arguments.faults_per_hour {
         scenario.faults = FaultSettings::all(rate, true);
         scenario.check()?;
@@ -106,8 +184,7 @@ fn run_seeds(first: &Replay, arguments: &SimulateArguments) -> Result<()> {
             Err(failure) => {
                 if failures.is_empty() {
                     let text = Replay::new(first.scenario.clone(), seed).text()?;
-                    std::fs::write(&arguments.keep, text)
-                        .with_context(|| format!("cannot write {}", arguments.keep.display()))?;
+                    write(&arguments.keep, &text)?;
                 }
                 progress.suspend(|| anstream::eprintln!("{failure}"));
                 failures.push(failure);
@@ -127,6 +204,9 @@ fn run_seeds(first: &Replay, arguments: &SimulateArguments) -> Result<()> {
         );
     }
     if let Some(summary) = last {
+        if let Some(file) = &arguments.plot {
+            write(file, &summary.plot()?)?;
+        }
         tell(&summary, arguments)?;
     }
     Ok(())

@@ -38,6 +38,9 @@ impl Pool {
                 violations.push(format!("{} waits for an operation that is not in flight", interface.id));
             }
         }
+        if !self.store.is_consistent() {
+            violations.push("the index of blocks is not what the interfaces say".to_owned());
+        }
         let assigned = crate::store::sum(self.store.interfaces.values().map(Interface::tally)).assigned;
         if u32::try_from(self.store.holders().count()) != Ok(assigned) {
             violations.push("holders and assigned addresses do not match one to one".to_owned());

@@ -10,6 +10,29 @@ use jiff::Timestamp;
 use crate::store::{Block, Cell};
 use crate::view::Tally;
 
+/// What one block adds to sums and orders, its cooling addresses aside.
+#[derive(Clone, Copy)]
+struct Share {
+    tally: Tally,
+    is_open: bool,
+    is_prefix: u32,
+    unused: u32,
+    place: Option<Place>,
+}
+
+impl Share {
+    fn of(cidr: Cidr, block: &Block) -> Self {
+        let is_prefix = u32::from(cidr.length() < 32);
+        Self {
+            tally: block.tally(),
+            is_open: block.is_open(),
+            is_prefix,
+            unused: u32::from(block.is_unused()) * is_prefix,
+            place: place(cidr, block),
+        }
+    }
+}
+
 /// Sums over the blocks of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
@@ -26,6 +49,9 @@ pub(crate) struct Sums {
 /// longest released, lowest address.
 type Place = (Reverse<u32>, u32, Option<Timestamp>, Cidr);
 
+/// Place of a cooling address in the order in which they end their rest: when it was released, and whether that is durable.
+type Rest = (Timestamp, Ipv4Addr, bool);
+
 /// The blocks of one interface. A block is changed only through this, which keeps the sums and orders in step; the audit counts
 /// them anew.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +59,7 @@ pub(crate) struct Blocks {
     blocks: BTreeMap<Cidr, Block>,
     sums: Sums,
     giving: BTreeSet<Place>,
-    cooling: BTreeSet<(Timestamp, Ipv4Addr, bool)>,
+    cooling: BTreeSet<Rest>,
 }
 
 impl Blocks {
@@ -65,18 +91,6 @@ impl Blocks {
         self.blocks.is_empty()
     }
 
-    /// The /32 or /28 that carries an address.
-    pub(crate) fn carrying(&self, address: Ipv4Addr) -> Option<Cidr> {
-        [Some(Cidr::host(address)), Cidr::containing(address, 28).ok()]
-            .into_iter()
-            .flatten()
-            .find(|cidr| self.blocks.contains_key(cidr))
-    }
-
-    pub(crate) fn overlaps(&self, cidr: Cidr) -> bool {
-        cidr.addresses().any(|address| self.carrying(address).is_some())
-    }
-
     /// The free address that is to be given next.
     pub(crate) fn next(&self) -> Option<Ipv4Addr> {
         let (.., cidr) = self.giving.first()?;
@@ -88,25 +102,90 @@ impl Blocks {
         self.cooling.iter().copied()
     }
 
+    /// Blocks with nothing on them that may be given; no look at any other.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = Cidr> {
+        let without_pods = self.giving.iter().rev().take_while(|(Reverse(assigned), ..)| *assigned == 0);
+        let cidrs = without_pods.map(|(.., cidr)| *cidr);
+        cidrs.filter(|cidr| self.blocks.get(cidr).is_some_and(Block::is_unused))
+    }
+
     /// Adds a block that is not there yet.
     pub(crate) fn insert(&mut self, cidr: Cidr, block: Block) {
         if !self.blocks.contains_key(&cidr) {
-            self.count(cidr, &block);
+            self.sums.count(&Share::of(cidr, &block));
+            self.giving.extend(place(cidr, &block));
+            self.cooling.extend(resting(&block));
             self.blocks.insert(cidr, block);
         }
     }
 
     pub(crate) fn remove(&mut self, cidr: Cidr) -> Option<Block> {
         let block = self.blocks.remove(&cidr)?;
-        self.discount(cidr, &block);
+        let share = Share::of(cidr, &block);
+        self.sums.discount(&share);
+        if let Some(place) = share.place {
+            self.giving.remove(&place);
+        }
+        for rest in resting(&block) {
+            self.cooling.remove(&rest);
+        }
         Some(block)
     }
 
-    /// Changes a block, if it is there.
+    /// Changes what is known of a block, if it is there; the states of its addresses stay.
     pub(crate) fn change(&mut self, cidr: Cidr, change: impl FnOnce(&mut Block)) {
-        if let Some(mut block) = self.remove(cidr) {
-            change(&mut block);
-            self.insert(cidr, block);
+        if let Some(block) = self.blocks.get_mut(&cidr) {
+            let before = Share::of(cidr, block);
+            change(block);
+            let after = Share::of(cidr, block);
+            self.replace(before, after);
+        }
+    }
+
+    /// The same for each block.
+    pub(crate) fn change_each(&mut self, mut change: impl FnMut(Cidr, &mut Block)) {
+        let mut reopened = Vec::new();
+        for (cidr, block) in &mut self.blocks {
+            let was_open = block.is_open();
+            change(*cidr, block);
+            if block.is_open() != was_open {
+                reopened.push(*cidr);
+            }
+        }
+        for cidr in reopened {
+            if let Some(block) = self.blocks.get(&cidr) {
+                let after = Share::of(cidr, block);
+                let place = next_of(block).map(|(released, _)| place_of(cidr, block, released));
+                let before = Share { is_open: !after.is_open, place: place.filter(|_| !after.is_open), ..after };
+                let after = Share::of(cidr, block);
+                self.replace(before, after);
+            }
+        }
+    }
+
+    /// Puts an address of a block into another state; returns the one before.
+    pub(crate) fn set(&mut self, cidr: Cidr, address: Ipv4Addr, cell: Cell) -> Option<Cell> {
+        let block = self.blocks.get_mut(&cidr)?;
+        let before = Share::of(cidr, block);
+        let rests = rest(address, &cell);
+        let previous = block.set(address, cell)?;
+        let after = Share::of(cidr, block);
+        self.replace(before, after);
+        if let Some(rested) = rest(address, &previous) {
+            self.cooling.remove(&rested);
+        }
+        self.cooling.extend(rests);
+        Some(previous)
+    }
+
+    fn replace(&mut self, before: Share, after: Share) {
+        self.sums.discount(&before);
+        self.sums.count(&after);
+        if before.place != after.place {
+            if let Some(place) = before.place {
+                self.giving.remove(&place);
+            }
+            self.giving.extend(after.place);
         }
     }
 
@@ -118,45 +197,41 @@ impl Blocks {
         }
         fresh.sums == self.sums && fresh.giving == self.giving && fresh.cooling == self.cooling
     }
+}
 
-    fn count(&mut self, cidr: Cidr, block: &Block) {
-        let (is_prefix, tally) = (u32::from(cidr.length() < 32), block.tally());
-        let unused = u32::from(block.is_unused()) * is_prefix;
-        self.sums.all.add(tally);
-        self.sums.unused_prefixes += unused;
-        if block.is_open() {
-            self.sums.open.add(tally);
-            self.sums.open_blocks += 1;
-            self.sums.open_prefixes += is_prefix;
-            self.sums.unused_open_prefixes += unused;
+impl Sums {
+    fn count(&mut self, share: &Share) {
+        self.all.add(share.tally);
+        self.unused_prefixes += share.unused;
+        if share.is_open {
+            self.open.add(share.tally);
+            self.open_blocks += 1;
+            self.open_prefixes += share.is_prefix;
+            self.unused_open_prefixes += share.unused;
         }
-        self.giving.extend(place(cidr, block));
-        self.cooling.extend(resting(block));
     }
 
-    fn discount(&mut self, cidr: Cidr, block: &Block) {
-        let (is_prefix, tally) = (u32::from(cidr.length() < 32), block.tally());
-        let unused = u32::from(block.is_unused()) * is_prefix;
-        self.sums.all.subtract(tally);
-        self.sums.unused_prefixes -= unused;
-        if block.is_open() {
-            self.sums.open.subtract(tally);
-            self.sums.open_blocks -= 1;
-            self.sums.open_prefixes -= is_prefix;
-            self.sums.unused_open_prefixes -= unused;
-        }
-        if let Some(place) = place(cidr, block) {
-            self.giving.remove(&place);
-        }
-        for rest in resting(block) {
-            self.cooling.remove(&rest);
+    fn discount(&mut self, share: &Share) {
+        self.all.subtract(share.tally);
+        self.unused_prefixes -= share.unused;
+        if share.is_open {
+            self.open.subtract(share.tally);
+            self.open_blocks -= 1;
+            self.open_prefixes -= share.is_prefix;
+            self.unused_open_prefixes -= share.unused;
         }
     }
 }
 
 fn place(cidr: Cidr, block: &Block) -> Option<Place> {
-    let (released, _) = next_of(block).filter(|_| block.is_open())?;
-    Some((Reverse(block.tally().assigned), block.tally().total, released, cidr))
+    if !block.is_open() || block.tally().free == 0 {
+        return None;
+    }
+    next_of(block).map(|(released, _)| place_of(cidr, block, released))
+}
+
+fn place_of(cidr: Cidr, block: &Block, released: Option<Timestamp>) -> Place {
+    (Reverse(block.tally().assigned), block.tally().total, released, cidr)
 }
 
 /// The free address of a block to give next: never used, longest released, lowest.
@@ -168,9 +243,13 @@ fn next_of(block: &Block) -> Option<(Option<Timestamp>, Ipv4Addr)> {
     free.min()
 }
 
-fn resting(block: &Block) -> impl Iterator<Item = (Timestamp, Ipv4Addr, bool)> {
-    block.cells().filter_map(|(address, cell)| match cell {
+fn resting(block: &Block) -> impl Iterator<Item = Rest> {
+    block.cells().filter_map(|(address, cell)| rest(address, cell))
+}
+
+fn rest(address: Ipv4Addr, cell: &Cell) -> Option<Rest> {
+    match cell {
         Cell::Cooling { released, durable } => Some((*released, address, *durable)),
         Cell::Free { .. } | Cell::Assigned(_) | Cell::Quarantined => None,
-    })
+    }
 }

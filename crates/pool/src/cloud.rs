@@ -16,7 +16,7 @@ const LEARNED_LIMIT_FOR: SignedDuration = SignedDuration::from_mins(10);
 impl Pool {
     /// The outcome of a cloud operation. An outcome of an operation that is not in flight is ignored, with an alarm.
     pub fn handle_cloud(&mut self, id: OperationId, outcome: Result<CloudSuccess, CloudFailure>, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         let Some(operation) = self.operations.remove(&id) else {
             self.alarm(format!("an outcome of operation {} came, which is not in flight", id.0), "it is ignored");
             return self.advance(now);
@@ -108,21 +108,18 @@ impl Pool {
 
     /// Takes a block into an interface, unless another interface still has it, or a part of it, in the pool.
     pub(crate) fn adopt(&mut self, id: &EniId, block: Cidr) {
-        let taken = |interface: &Interface| {
-            interface.primary_address == block.network() && block.length() == 32 || interface.blocks.overlaps(block)
-        };
-        if let Some(other) = self.store.interfaces.values().find(|interface| taken(interface)) {
-            if other.id != *id && self.reported.insert(block) {
-                let what = format!("the cloud shows {block} on {id}, and the pool has it on {}", other.id);
+        let is_single = block.length() == 32;
+        let is_primary = |interface: &&Interface| is_single && interface.primary_address == block.network();
+        let primary = self.store.interfaces.values().find(is_primary).map(|interface| &interface.id);
+        if let Some(other) = self.store.carrier_of_any(block).or(primary).cloned() {
+            if other != *id && self.reported.insert(block) {
+                let what = format!("the cloud shows {block} on {id}, and the pool has it on {other}");
                 self.alarm(what, "it stays where it was until two looks agree that it left");
             }
             return;
         }
         self.reported.remove(&block);
-        let known = self.step;
-        if let Some(interface) = self.store.interfaces.get_mut(id) {
-            interface.adopt(block, known);
-        }
+        self.store.adopt(id, block, self.step);
         self.settle_claims();
     }
 

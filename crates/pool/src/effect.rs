@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use freeboard_address::{Addresses, Cidr, EniId, PodKey, Prefixes, SubnetId};
 
 use crate::cause::Refusal;
+use crate::decision::{Choice, Reason};
 use crate::input::{OperationId, RequestId, Revision};
 
 /// One thing to do, in order.
@@ -114,10 +115,10 @@ pub enum Reply {
 pub enum Signal {
     /// A decision and its reason, for the decision log.
     Decision {
-        /// What was decided, as a sentence.
-        what: String,
+        /// What was decided.
+        what: Choice,
         /// Why, with the figures.
-        why: String,
+        why: Reason,
     },
     /// An ADD waits for an address; sent when it starts to wait.
     Waiting {

@@ -4,6 +4,7 @@ use freeboard_address::{Addresses, EniId, Prefixes, SubnetId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
+use crate::decision::{Choice, Reason};
 use crate::effect::CloudOperation;
 use crate::input::{AllocationMode, Policy};
 use crate::lean::Stock;
@@ -64,6 +65,14 @@ enum Step {
 impl Pool {
     /// The figures that the formulas look at: what is in service, and what is on its way.
     pub(crate) fn figures(&self) -> Figures {
+        match self.counted {
+            Some((operations, figures)) if operations == self.last_operation => figures,
+            Some(_) | None => self.count(),
+        }
+    }
+
+    /// The figures, counted anew.
+    pub(crate) fn count(&self) -> Figures {
         let mut figures = Figures {
             demand: self.waiting.demand(),
             slots: self.slots_per_interface(),
@@ -244,7 +253,7 @@ impl Pool {
     }
 
     /// Addresses that one call on an interface in service could bring.
-    fn room_in_service(&self, now: Timestamp) -> u32 {
+    pub(crate) fn room_in_service(&self, now: Timestamp) -> u32 {
         let open = self.store.interfaces.values().filter(|interface| {
             interface.is_open()
                 && interface.full_since.is_none()
@@ -323,7 +332,7 @@ impl Pool {
             let by_subnet = if in_prefixes { prefixes } else { most - is_new };
             let count = need.min(room).min(by_subnet);
             if count > 0 {
-                self.take(&route.way, count, in_prefixes, &shortage.why, now);
+                self.take(&route.way, count, in_prefixes, shortage.why.clone(), now);
                 return Step::Started;
             }
         }
@@ -342,24 +351,23 @@ impl Pool {
         self.subnets.free(subnet).is_some_and(|free| free <= spare)
     }
 
-    fn take(&mut self, way: &Way, count: u32, in_prefixes: bool, why: &str, now: Timestamp) {
-        let what = if in_prefixes { Prefixes(count).to_string() } else { Addresses(count).to_string() };
+    fn take(&mut self, way: &Way, count: u32, in_prefixes: bool, why: Reason, now: Timestamp) {
         match way {
+            Way::Assign(interface) if in_prefixes => {
+                let (interface, count) = (interface.clone(), Prefixes(count));
+                self.decide(Choice::TakePrefixes { interface: interface.clone(), count }, why);
+                self.start(CloudOperation::AssignPrefixes { interface, count }, now);
+            }
             Way::Assign(interface) => {
-                let interface = interface.clone();
-                self.decide(format!("take {what} for {interface}"), why.to_owned());
-                let operation = if in_prefixes {
-                    CloudOperation::AssignPrefixes { interface, count: Prefixes(count) }
-                } else {
-                    CloudOperation::AssignAddresses { interface, count: Addresses(count) }
-                };
-                self.start(operation, now);
+                let (interface, count) = (interface.clone(), Addresses(count));
+                self.decide(Choice::TakeAddresses { interface: interface.clone(), count }, why);
+                self.start(CloudOperation::AssignAddresses { interface, count }, now);
             }
             Way::Create(subnet) => {
-                let name = self.subnet_name(subnet);
-                self.decide(format!("create an interface in {name} with {what}"), why.to_owned());
                 let (addresses, prefixes) =
                     if in_prefixes { (Addresses::ZERO, Prefixes(count)) } else { (Addresses(count), Prefixes::ZERO) };
+                let cidr = self.subnets.get(subnet).map(|subnet| subnet.cidr);
+                self.decide(Choice::CreateInterface { subnet: subnet.clone(), cidr, addresses, prefixes }, why);
                 let token = self.next_token();
                 self.start(CloudOperation::CreateInterface { subnet: subnet.clone(), addresses, prefixes, token }, now);
             }

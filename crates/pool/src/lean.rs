@@ -4,7 +4,10 @@
 //! time. Whole numbers only, so that the same inputs give the same forecast on every machine; each step costs the same however
 //! many addresses there are. Nothing of it is written down: after a restart the call times are guessed high and no pod is expected.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::backoff::{Action, later};
 
@@ -66,11 +69,41 @@ impl Decaying {
     fn add(&mut self, amount: u64, now: Timestamp) {
         self.set(self.at(now).saturating_add(amount), now);
     }
+}
 
-    /// What the count says of the next `lead` milliseconds: its rate is its value × ln 2 ÷ half-life.
-    fn expected_in(&self, lead: u64, now: Timestamp) -> u64 {
-        let expected = u128::from(self.at(now)) * u128::from(lead) * 6_931 / (10_000 * u128::from(self.half_life));
-        u64::try_from(expected).unwrap_or(u64::MAX)
+/// What a count of this value says of the next `lead` milliseconds: its rate is its value × ln 2 ÷ half-life.
+fn expected(value: u64, half_life: u64, lead: u64) -> u64 {
+    // Wide numbers cost ten times as much, and are hardly ever needed.
+    match lead.checked_mul(6_931).and_then(|weight| value.checked_mul(weight)) {
+        Some(product) => product / (10_000 * half_life),
+        None => {
+            let product = u128::from(value) * u128::from(lead) * 6_931;
+            u64::try_from(product / (10_000 * u128::from(half_life))).unwrap_or(u64::MAX)
+        }
+    }
+}
+
+/// How closely followed, and how slowly forgotten, the arrivals are at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Arrivals {
+    fast: u64,
+    slow: u64,
+}
+
+impl Arrivals {
+    fn expected_in(self, lead: u64) -> u64 {
+        expected(self.fast, FAST, lead).min(expected(self.slow, SLOW, lead).saturating_mul(TRUST))
+    }
+
+    /// The stock of which 99 of 100 pods find an address left: it is empty for a pod before which as many came within `lead`. For
+    /// arrivals independent of each other that is one more than their mean and 2.4 roots of it.
+    fn demand_in(self, lead: u64) -> u32 {
+        let mean = self.expected_in(lead);
+        if mean <= ONE / 100 {
+            return FLOOR;
+        }
+        let root = mean.saturating_mul(ONE).isqrt();
+        to_u32(mean.saturating_add(root * 24 / 10).div_ceil(ONE)).saturating_add(1)
     }
 }
 
@@ -160,31 +193,28 @@ pub(crate) struct Stock {
 }
 
 /// What the lean policy wants to hold, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forecast {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
     /// Free addresses to hold.
-    pub(crate) warm: u32,
+    pub warm: u32,
     /// Addresses that end their cool-down within the lead time.
-    pub(crate) coming: u32,
+    pub coming: u32,
     /// Free addresses that were over for long enough to be given back.
-    pub(crate) spare: u32,
-    /// How long a call takes that brings addresses, in milliseconds.
-    lead: u64,
+    pub spare: u32,
+    /// How long a call takes that brings addresses.
+    pub lead_milliseconds: u64,
     /// Pods per hour that the arrivals tell of.
-    hourly: u32,
+    pub pods_per_hour: u32,
     /// The size of a burst that came back.
-    burst: u32,
+    pub burst: u32,
 }
 
-impl Forecast {
-    /// The figures behind it, as the end of a sentence.
-    pub(crate) fn reason(&self) -> String {
-        let Self { warm, coming, lead, hourly, burst, .. } = self;
-        format!(
-            "the lean policy holds {warm} free: {hourly} pods/h arrive, a call takes {}.{} s, bursts of {burst} recur, {coming} cooling down return meanwhile",
-            lead / 1000,
-            lead % 1000 / 100
-        )
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { warm, coming, lead_milliseconds: lead, pods_per_hour, burst, .. } = self;
+        write!(f, "the lean policy holds {warm} free: {pods_per_hour} pods/h arrive, ")?;
+        write!(f, "a call takes {}.{} s, bursts of {burst} recur, ", lead / 1000, lead % 1000 / 100)?;
+        write!(f, "{coming} cooling down return meanwhile")
     }
 }
 
@@ -250,29 +280,13 @@ impl Lean {
         self.create.0 + self.attach.0
     }
 
-    /// What the arrivals tell of the next `lead` milliseconds. The largest clump of them is left out of the slow count: pods that
-    /// came at once tell of a burst, and only what came beside them tells of a stream.
-    fn expected_in(&self, lead: u64, now: Timestamp) -> u64 {
-        let beside =
-            Decaying { value: self.slow.at(now).saturating_sub(self.bursts.latest.at(now)), as_of: now, ..self.slow };
-        self.fast.expected_in(lead, now).min(beside.expected_in(lead, now).saturating_mul(TRUST))
-    }
-
-    /// The stock of which 99 of 100 pods find an address left: it is empty for a pod before which as many came within `lead`. For
-    /// arrivals independent of each other that is one more than their mean and 2.4 roots of it.
-    fn demand_in(&self, lead: u64, now: Timestamp) -> u32 {
-        let mean = self.expected_in(lead, now);
-        if mean <= ONE / 100 {
-            return FLOOR;
-        }
-        let root = mean.saturating_mul(ONE).isqrt();
-        to_u32(mean.saturating_add(root * 24 / 10).div_ceil(ONE)).saturating_add(1)
-    }
-
     /// What is worth holding now.
     pub(crate) fn forecast(&mut self, stock: &Stock, now: Timestamp) -> Forecast {
-        let soon = self.demand_in(self.assign_lead(), now);
-        let with_interface = self.demand_in(self.create_lead(), now);
+        // Pods that came at once tell of a burst; only what came beside the largest clump of them tells of a stream.
+        let beside = self.slow.at(now).saturating_sub(self.bursts.latest.at(now));
+        let arrivals = Arrivals { fast: self.fast.at(now), slow: beside };
+        let soon = arrivals.demand_in(self.assign_lead());
+        let with_interface = arrivals.demand_in(self.create_lead());
         // Where the interfaces have room the next addresses are one call away; otherwise an interface has to come first. Pods that
         // wait already bring interfaces, and those bring room.
         let (expected, lead) = if stock.pods_wait || stock.room >= with_interface {
@@ -286,8 +300,8 @@ impl Lean {
         let coming = to_u32(u64::from(stock.cooling) * lead.min(cooldown) / cooldown);
         let over = u32::try_from((stock.available - i64::from(warm)).max(0)).unwrap_or(u32::MAX);
         let spare = self.surplus.watched(over, now);
-        let hourly = to_u32((self.expected_in(3_600_000, now) + ONE / 2) / ONE);
-        Forecast { warm, coming, spare, lead, hourly, burst }
+        let hourly = to_u32((arrivals.expected_in(3_600_000) + ONE / 2) / ONE);
+        Forecast { warm, coming, spare, lead_milliseconds: lead, pods_per_hour: hourly, burst }
     }
 
     /// Something was given back: what else is over has to last as long again.

@@ -9,8 +9,10 @@ mod backoff;
 mod blocks;
 mod cause;
 mod cloud;
+mod decision;
 mod effect;
 mod growth;
+mod holders;
 mod input;
 mod lean;
 mod persist;
@@ -29,12 +31,14 @@ mod view;
 mod waiting;
 
 pub use cause::{Cause, Place, Refusal};
+pub use decision::{Choice, Decision, Reason};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
     AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
     ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
+pub use lean::Forecast;
 pub use pool::Pool;
 pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{

@@ -1,6 +1,7 @@
 //! What was promised and is not durable yet: replies are held back until it is, and undone when it cannot be.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use freeboard_address::AttachmentKey;
 use jiff::Timestamp;
@@ -13,9 +14,9 @@ use crate::store::{Assignment, Cell, Claim};
 #[derive(Clone, Debug)]
 pub(crate) enum Undo {
     /// An ADD: the address returns to the state that it was in, and the quarantined claim that it replaced comes back.
-    Add { key: AttachmentKey, previous: Cell, replaced: Option<Box<Claim>> },
+    Add { assignment: Arc<Assignment>, previous: Cell, replaced: Option<Box<Claim>> },
     /// A DEL: the sandbox holds the address again.
-    Del { assignment: Assignment, address: std::net::Ipv4Addr },
+    Del { assignment: Arc<Assignment>, address: std::net::Ipv4Addr },
     /// A DEL of a quarantined claim.
     Claim(Box<Claim>),
 }
@@ -23,8 +24,7 @@ pub(crate) enum Undo {
 impl Undo {
     fn key(&self) -> &AttachmentKey {
         match self {
-            Self::Add { key, .. } => key,
-            Self::Del { assignment, .. } => &assignment.key,
+            Self::Add { assignment, .. } | Self::Del { assignment, .. } => &assignment.key,
             Self::Claim(claim) => &claim.assignment.key,
         }
     }
@@ -67,14 +67,10 @@ impl Journal {
         self.promises.iter_mut().rev().find(|promise| promise.undo.key() == key)
     }
 
-    /// The promises that `durable` covers, oldest first.
-    pub(crate) fn keep(&mut self, durable: Revision) -> Vec<Promise> {
+    /// The next promise that `durable` covers, oldest first.
+    pub(crate) fn keep(&mut self, durable: Revision) -> Option<Promise> {
         self.durable = self.durable.max(durable);
-        let mut kept = Vec::new();
-        while self.promises.front().is_some_and(|promise| promise.revision <= durable) {
-            kept.extend(self.promises.pop_front());
-        }
-        kept
+        self.promises.pop_front_if(|promise| promise.revision <= durable)
     }
 
     /// All open promises, newest first, to be undone in this order.

@@ -5,6 +5,7 @@
 
 use freeboard_address::{Addresses, Prefixes};
 
+use crate::decision::Reason;
 use crate::input::{AllocationMode, Targets};
 use crate::lean::Forecast;
 
@@ -18,11 +19,11 @@ pub(crate) enum Aim {
 }
 
 impl Aim {
-    /// Why something is given back.
-    pub(crate) fn reason(&self) -> String {
-        match self {
-            Self::Targets(targets) => format!("the targets are met without it: {targets}"),
-            Self::Forecast(forecast) => format!("it was over for two minutes: {}", forecast.reason()),
+    /// Why something is given back. `unused`: it goes only because no pod is on it.
+    pub(crate) fn reason(&self, unused: bool) -> Reason {
+        match *self {
+            Self::Targets(targets) => Reason::TargetsMet { targets, unused },
+            Self::Forecast(forecast) => Reason::OverForecast { forecast, unused },
         }
     }
 }
@@ -79,30 +80,25 @@ pub(crate) struct Shortage {
     /// Prefixes to ask for next, at most, if prefixes are asked for.
     pub(crate) prefixes: Prefixes,
     /// Why, with the figures.
-    pub(crate) why: String,
+    pub(crate) why: Reason,
 }
 
 /// Whether, and by how much, the pool is too small (§4.2, §4.3). `fragmented`: single addresses stand in for prefixes, so a warm
 /// prefix is not asked for: one spare address is.
 pub(crate) fn shortage(mode: AllocationMode, aim: &Aim, figures: &Figures, fragmented: bool) -> Option<Shortage> {
     let deficit = figures.deficit();
-    let (policy, why) = match policy_shortage(mode, aim, figures, fragmented) {
-        Some(found) if figures.headroom() > 0 => found,
-        Some(_) | None => (Shortfall::default(), String::new()),
+    let by_policy = policy_shortage(mode, aim, figures, fragmented).filter(|_| figures.headroom() > 0);
+    let why = match &by_policy {
+        _ if deficit > 0 => Reason::PodsWait { lacking: Addresses(deficit) },
+        Some((_, why)) => why.clone(),
+        None => return None,
     };
-    if deficit == 0 && policy == Shortfall::default() {
-        return None;
-    }
+    let policy = by_policy.map_or(Shortfall::default(), |(shortfall, _)| shortfall);
     let cap = figures.headroom().max(deficit);
     let addresses = Addresses(policy.addresses.max(deficit).min(cap));
     let prefixes =
         Prefixes(policy.prefixes.max(Prefixes::holding(Addresses(deficit)).0)).min(Prefixes::holding(Addresses(cap)));
-    let why = if deficit > 0 { format!("{} wanted by pods than the pool has or awaits", more(deficit)) } else { why };
     Some(Shortage { addresses, prefixes, why })
-}
-
-fn more(count: u32) -> String {
-    format!("{count} more {}", if count == 1 { "address is" } else { "addresses are" })
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,23 +112,25 @@ fn policy_shortage(
     aim: &Aim,
     figures: &Figures,
     fragmented: bool,
-) -> Option<(Shortfall, String)> {
+) -> Option<(Shortfall, Reason)> {
     let available = figures.available();
     let targets = match aim {
         Aim::Targets(targets) => targets,
         Aim::Forecast(forecast) => {
             let short = to_u32(i64::from(forecast.warm) - available - i64::from(forecast.coming));
-            let why = format!("{available} available; {}", forecast.reason());
+            let why = Reason::BelowForecast { available, forecast: *forecast };
             let prefixes = Prefixes::holding(Addresses(short)).0;
             return (short > 0).then_some((Shortfall { addresses: short, prefixes }, why));
         }
     };
     if let Some((warm, minimum)) = ip_targets(targets) {
         let short = to_u32((i64::from(warm) - available).max(i64::from(minimum) - i64::from(figures.total)));
-        let why = format!(
-            "{available} available of {} with WARM_IP_TARGET={warm} and MINIMUM_IP_TARGET={minimum}",
-            figures.total
-        );
+        let why = Reason::BelowAddressTargets {
+            available,
+            total: Addresses(figures.total),
+            warm_ip: Addresses(warm),
+            minimum_ip: Addresses(minimum),
+        };
         let prefixes = Prefixes::holding(Addresses(short)).0;
         return (short > 0).then_some((Shortfall { addresses: short, prefixes }, why));
     }
@@ -140,14 +138,14 @@ fn policy_shortage(
         AllocationMode::SecondaryAddresses => {
             let wanted = i64::from(targets.warm_eni) * i64::from(figures.slots);
             let low = available < wanted || (targets.warm_eni == 0 && available <= 0);
-            let why =
-                format!("{available} available with WARM_ENI_TARGET={} of {} each", targets.warm_eni, figures.slots);
+            let each = Addresses(figures.slots);
+            let why = Reason::BelowInterfaceTarget { available, warm_eni: targets.warm_eni, each };
             low.then_some((Shortfall { addresses: to_u32(i64::from(figures.slots).max(-available)), prefixes: 0 }, why))
         }
         AllocationMode::Prefixes => {
             let target = targets.warm_prefix.0;
             let low = available < i64::from(target) * i64::from(Prefixes::SIZE) || (target == 0 && available <= 0);
-            let why = format!("{available} available with WARM_PREFIX_TARGET={target}");
+            let why = Reason::BelowPrefixTarget { available, warm_prefix: targets.warm_prefix };
             if fragmented {
                 return (available < 1).then_some((Shortfall { addresses: to_u32(1 - available), prefixes: 0 }, why));
             }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::backoff::{Action, Pause, later};
 use crate::cause::Refusal;
+use crate::decision::{Choice, Decision, DecisionLog, Reason};
 use crate::effect::{CloudOperation, Effect, Reply, Signal};
 use crate::input::{
     AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
@@ -15,7 +16,7 @@ use crate::input::{
 };
 use crate::lean::Lean;
 use crate::persist::Journal;
-use crate::policy::Aim;
+use crate::policy::{Aim, Figures};
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
 use crate::subnets::Subnets;
@@ -37,6 +38,9 @@ pub struct Pool {
     pub(crate) facts: NodeFacts,
     pub(crate) started: Timestamp,
     pub(crate) step: Step,
+    /// The time of the latest input.
+    now: Timestamp,
+    decisions: DecisionLog,
     pub(crate) effects: VecDeque<Effect>,
     /// Inputs came in at this time whose consequences are not drawn yet.
     due: Option<Timestamp>,
@@ -65,6 +69,8 @@ pub struct Pool {
     pub(crate) subnets: Subnets,
     pub(crate) operations: BTreeMap<OperationId, Operation>,
     pub(crate) last_operation: u64,
+    /// The figures while consequences are drawn, and the last operation when they were counted.
+    pub(crate) counted: Option<(u64, Figures)>,
     /// Creations whose answer was lost; repeated with the same token.
     pub(crate) lost_creations: Vec<CloudOperation>,
     pub(crate) actions: BTreeMap<Action, Pause>,
@@ -98,6 +104,8 @@ impl Pool {
             facts,
             started: now,
             step: Step::default(),
+            now,
+            decisions: DecisionLog::default(),
             effects: VecDeque::new(),
             due: Some(now),
             wake: None,
@@ -116,6 +124,7 @@ impl Pool {
             subnets: Subnets::default(),
             operations: BTreeMap::new(),
             last_operation: 0,
+            counted: None,
             lost_creations: Vec::new(),
             actions: BTreeMap::new(),
             hosts: BTreeMap::new(),
@@ -135,7 +144,7 @@ impl Pool {
 
     /// All interfaces of the instance, read just now by the shell itself (an engine's own read comes by [`Pool::handle_cloud`]).
     pub fn handle_interfaces(&mut self, interfaces: Vec<ObservedInterface>, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         let look = Look { step: self.step, at: now };
         self.reconcile(interfaces, look, now);
         self.advance(now);
@@ -150,7 +159,7 @@ impl Pool {
         cooling: Vec<RestoredCooling>,
         now: Timestamp,
     ) {
-        self.begin();
+        self.begin(now);
         self.to_restore = Some((allocations, cooling));
         self.restore(now);
         self.advance(now);
@@ -158,14 +167,14 @@ impl Pool {
 
     /// An ADD. Answered by [`Effect::Reply`] with `Assigned` or `Refused`; the same key gets the same address.
     pub fn handle_add(&mut self, request: RequestId, add: AddRequest, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         self.waiting.queue.push_back(Waiter { request, add, since: now, announced: false });
         self.advance(now);
     }
 
     /// A DEL. Answered by [`Effect::Reply`] with `Released`, `UnknownPod`, or `Refused` when it could not be made durable.
     pub fn handle_del(&mut self, request: RequestId, del: DelRequest, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         if self.is_ready() {
             self.release(request, &del.key, now);
         } else {
@@ -176,7 +185,7 @@ impl Pool {
 
     /// The caller of a request is gone. A waiting ADD leaves the queue; what is assigned stays assigned until its DEL.
     pub fn handle_cancel(&mut self, request: RequestId, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         self.waiting.queue.retain(|waiter| waiter.request != request);
         self.advance(now);
     }
@@ -184,7 +193,7 @@ impl Pool {
     /// CNI GC: releases everything held in `network` whose key is not in `valid`; returns what was released. Nothing is released
     /// before the state is known.
     pub fn handle_collect(&mut self, network: &str, valid: &BTreeSet<AttachmentKey>, now: Timestamp) -> Vec<Holding> {
-        self.begin();
+        self.begin(now);
         let released = if self.is_ready() { self.collect(network, valid, now) } else { Vec::new() };
         self.advance(now);
         released
@@ -192,13 +201,13 @@ impl Pool {
 
     /// The time that [`Pool::poll_timeout`] asked for has come.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         self.advance(now);
     }
 
     /// Whether the node may be scheduled on; a cordoned node's pool is not grown.
     pub fn handle_schedulable(&mut self, schedulable: bool, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         if self.schedulable != schedulable {
             let what = if schedulable { "grow the pool when needed" } else { "do not grow the pool" };
             self.decide(
@@ -212,7 +221,7 @@ impl Pool {
 
     /// The agent is shutting down: nothing is grown, waiting and new ADDs are refused; DELs are still served.
     pub fn handle_terminating(&mut self, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         self.terminating = true;
         self.advance(now);
     }
@@ -250,12 +259,19 @@ impl Pool {
         Err(self.explain(now))
     }
 
+    /// The latest decisions, oldest first; a few hundred at most.
+    pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Decision> {
+        self.decisions.iter()
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.interfaces_known && self.restored
     }
 
-    pub(crate) fn begin(&mut self) {
+    /// A new input, and the time at which it comes.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
         self.step = Step(self.step.0 + 1);
+        self.now = now;
     }
 
     /// An input was taken in: its consequences are to be drawn.
@@ -269,10 +285,13 @@ impl Pool {
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);
+        // From here on figures change only with operations.
+        self.counted = Some((self.last_operation, self.count()));
         self.take_aim(now);
         self.grow(now);
         self.shrink(now);
         self.look(now);
+        self.counted = None;
         self.refuse_waiting(now);
         self.announce(now);
     }
@@ -288,7 +307,10 @@ impl Pool {
         self.effects.push_back(Effect::Reply(request, reply));
     }
 
-    pub(crate) fn decide(&mut self, what: String, why: String) {
+    /// Notes a decision in the log, and tells it.
+    pub(crate) fn decide(&mut self, what: impl Into<Choice>, why: impl Into<Reason>) {
+        let (what, why) = (what.into(), why.into());
+        self.decisions.note(Decision { at: self.now, what: what.clone(), why: why.clone() });
         self.effects.push_back(Effect::Signal(Signal::Decision { what, why }));
     }
 

@@ -116,33 +116,32 @@ impl Pool {
         let idle = interface.operation.is_none();
         let mut gone = Vec::new();
         let mut missing = false;
-        let judged: Vec<_> =
-            interface.blocks.iter().filter(|(_, block)| block.known <= look.step).map(|(cidr, _)| *cidr).collect();
-        for cidr in judged {
-            interface.blocks.change(cidr, |block| {
-                if shown.contains(&cidr) {
-                    block.missing_since = None;
-                    // An unassignment whose answer was lost did not happen.
-                    block.releasing &= !settled;
-                } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
-                    gone.push(cidr);
-                } else {
-                    missing = true;
-                }
-            });
-        }
+        interface.blocks.change_each(|cidr, block| {
+            if block.known > look.step {
+                return;
+            }
+            if shown.contains(&cidr) {
+                block.missing_since = None;
+                // An unassignment whose answer was lost did not happen.
+                block.releasing &= !settled;
+            } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
+                gone.push(cidr);
+            } else {
+                missing = true;
+            }
+        });
+        let unknown: Vec<_> = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).copied().collect();
         for cidr in gone {
             self.drop_block(id, cidr, "the cloud does not show it on its interface any more", now);
         }
         if missing {
             self.look_due = Some(later(look.at, apart));
         }
-        for cidr in shown {
-            let late = self.given_back.get(cidr).is_some_and(|(step, _)| look.step < *step);
-            let fading = self.given_back.get(cidr).is_some_and(|(_, at)| later(*at, apart) > now);
-            let known = self.store.interfaces.get(id).is_some_and(|interface| interface.blocks.contains_key(cidr));
-            if !late && !fading && !known {
-                self.adopt(id, *cidr);
+        for cidr in unknown {
+            let late = self.given_back.get(&cidr).is_some_and(|(step, _)| look.step < *step);
+            let fading = self.given_back.get(&cidr).is_some_and(|(_, at)| later(*at, apart) > now);
+            if !late && !fading {
+                self.adopt(id, cidr);
             }
         }
         self.reconcile_slots(id, shown, look);
@@ -251,9 +250,12 @@ impl Pool {
             return;
         }
         let pacing = self.settings.pacing;
-        let unsettled =
-            self.store.interfaces.values().filter_map(|interface| interface.unsettled).map(|(_, at)| at).min();
-        let incomplete = self.store.interfaces.values().any(|i| i.phase == Phase::Unprepared && !i.attached);
+        let (mut unsettled, mut incomplete) = (None, false);
+        for interface in self.store.interfaces.values() {
+            let settled_at = interface.unsettled.map(|(_, at)| at);
+            unsettled = unsettled.into_iter().chain(settled_at).min();
+            incomplete |= interface.phase == Phase::Unprepared && !interface.attached;
+        }
         let regular = later(self.last_change, pacing.reconcile_interval);
         let soon = incomplete.then(|| later(self.last_look, pacing.look_apart.min(SignedDuration::from_secs(2))));
         let due = [Some(regular), self.look_due, unsettled, soon].into_iter().flatten().min().unwrap_or(regular);

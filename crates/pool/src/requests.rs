@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use freeboard_address::AttachmentKey;
+use freeboard_address::{Addresses, AttachmentKey};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::later;
 use crate::cause::{Cause, Refusal};
+use crate::decision::{Choice, Reason};
 use crate::effect::{Effect, Reply, Signal};
 use crate::input::{RequestId, Revision};
 use crate::persist::{Promise, Undo};
 use crate::pool::Pool;
-use crate::store::{Assignment, Cell, Claim};
+use crate::store::{Assignment, Cell, Claim, Interface};
 use crate::view::Holding;
 use crate::waiting::Waiter;
 
@@ -20,26 +22,9 @@ impl Pool {
     /// The checkpoint was written, covering `Ok(revision)`; or the write failed, with the reason. After a failure everything that
     /// was not durable is undone and refused, and the state is written again after a pause.
     pub fn handle_persisted(&mut self, outcome: Result<Revision, String>, now: Timestamp) {
-        self.begin();
+        self.begin(now);
         match outcome {
-            Ok(revision) => {
-                self.journal.failing = None;
-                for promise in self.journal.keep(revision) {
-                    let address = match promise.undo {
-                        Undo::Del { address, .. } => Some(address),
-                        Undo::Claim(claim) => Some(claim.address),
-                        Undo::Add { replaced, .. } => replaced.map(|claim| claim.address),
-                    };
-                    if let Some(address) = address
-                        && let Some(Cell::Cooling { released, .. }) = self.store.cell(address).cloned()
-                    {
-                        self.store.rest(address, Cell::Cooling { released, durable: true });
-                    }
-                    for request in promise.requests {
-                        self.reply(request, promise.reply.clone());
-                    }
-                }
-            }
+            Ok(revision) => self.keep_promises(revision, now),
             Err(reason) => {
                 let since = self.journal.failing.as_ref().map_or(now, |(since, _)| *since);
                 self.journal.failing = Some((since, reason.clone()));
@@ -55,17 +40,47 @@ impl Pool {
                         self.reply(request, Reply::Refused(refusal.clone()));
                     }
                 }
+                self.advance(now);
             }
         }
-        self.advance(now);
+    }
+
+    /// Gives the replies whose records are durable. What follows from it is only that released addresses begin to rest: unless
+    /// somebody waits for one, or the disk was failing, no other consequence needs to be drawn.
+    fn keep_promises(&mut self, revision: Revision, now: Timestamp) {
+        if self.journal.failing.take().is_some() || self.waiting.len() > 0 {
+            self.advance(now);
+        }
+        while let Some(promise) = self.journal.keep(revision) {
+            let address = match promise.undo {
+                Undo::Del { address, .. } => Some(address),
+                Undo::Claim(claim) => Some(claim.address),
+                Undo::Add { replaced, .. } => replaced.map(|claim| claim.address),
+            };
+            if let Some(released) = address.and_then(|address| self.store.release_is_durable(address)) {
+                let rested = later(released, self.settings.cooldown);
+                if rested > now {
+                    self.wake(rested, "an address has cooled down", now);
+                } else {
+                    self.advance(now);
+                }
+            }
+            let mut requests = promise.requests;
+            if let Some(last) = requests.pop() {
+                for request in requests {
+                    self.reply(request, promise.reply.clone());
+                }
+                self.reply(last, promise.reply);
+            }
+        }
     }
 
     fn undo(&mut self, undo: Undo, now: Timestamp) {
         match undo {
-            Undo::Add { key, previous, replaced } => {
-                if self.store.vacate(&key, previous).is_none() {
+            Undo::Add { assignment, previous, replaced } => {
+                if self.store.vacate(&assignment.key, previous).is_none() {
                     // Its address went away meanwhile; nobody was told of it, so nobody claims it.
-                    self.store.claims.remove(&key);
+                    self.store.claims.remove(&assignment.key);
                 }
                 if let Some(claim) = replaced {
                     self.claim_again(*claim);
@@ -213,10 +228,9 @@ impl Pool {
             self.wake(from, "an address may be given before its cool-down ends, because pods wait", now);
             return None;
         }
-        self.decide(
-            format!("give {address} before its cool-down ends"),
-            format!("{} waiting, {} arriving, none free", self.waiting.len(), self.arriving()),
-        );
+        let arriving = Addresses(self.arriving());
+        let why = Reason::NothingElseFree { waiting: self.waiting.len(), arriving };
+        self.decide(Choice::ShortenCooldown { address }, why);
         Some(address)
     }
 
@@ -228,17 +242,16 @@ impl Pool {
         if let Some(claim) = &replaced {
             self.unblock(claim.address, now);
         }
-        let previous = self.store.cell(address).cloned().unwrap_or(Cell::Free { released: None });
-        let key = add.key.clone();
-        self.store.assign(address, Assignment { key: add.key, pod: add.pod, since: now });
+        let assignment = Arc::new(Assignment { key: add.key, pod: add.pod, since: now });
         self.lean.arrived(now);
-        let Some(reply) = self.assigned_reply(address) else { return };
+        let Some((interface, previous)) = self.store.assign(address, Arc::clone(&assignment)) else { return };
+        let reply = assigned(interface, address);
         let revision = self.persist();
         self.journal.promise(Promise {
             revision,
             requests: vec![request],
             reply,
-            undo: Undo::Add { key, previous, replaced },
+            undo: Undo::Add { assignment, previous, replaced },
         });
     }
 
@@ -258,28 +271,31 @@ impl Pool {
 
     fn assigned_reply(&self, address: Ipv4Addr) -> Option<Reply> {
         let (interface, _) = self.store.locate(address)?;
-        Some(Reply::Assigned { address, interface: interface.id.clone(), device_index: interface.device_index })
+        Some(assigned(interface, address))
     }
 
     /// DEL.
     pub(crate) fn release(&mut self, request: RequestId, key: &AttachmentKey, now: Timestamp) {
         let given_up: Vec<_> = self.waiting.queue.iter().filter(|w| w.add.key == *key).map(|w| w.request).collect();
-        self.waiting.queue.retain(|waiter| waiter.add.key != *key);
-        for waiting in given_up {
+        if !given_up.is_empty() {
+            self.waiting.queue.retain(|waiter| waiter.add.key != *key);
             let refusal = self.explain(now);
-            self.reply(waiting, Reply::Refused(refusal));
-        }
-        let migrated = AttachmentKey {
-            network: "_migrated-from-cri".to_owned(),
-            container: key.container.clone(),
-            interface: "unknown".to_owned(),
-        };
-        for key in [key, &migrated] {
-            if let Some((reply, undo)) = self.let_go(key, now) {
-                let revision = self.persist();
-                self.journal.promise(Promise { revision, requests: vec![request], reply, undo });
-                return;
+            for waiting in given_up {
+                self.reply(waiting, Reply::Refused(refusal.clone()));
             }
+        }
+        let let_go = self.let_go(key, now).or_else(|| {
+            let migrated = AttachmentKey {
+                network: "_migrated-from-cri".to_owned(),
+                container: key.container.clone(),
+                interface: "unknown".to_owned(),
+            };
+            self.let_go(&migrated, now)
+        });
+        if let Some((reply, undo)) = let_go {
+            let revision = self.persist();
+            self.journal.promise(Promise { revision, requests: vec![request], reply, undo });
+            return;
         }
         match self.journal.open_mut(key) {
             Some(promise) if !matches!(promise.undo, Undo::Add { .. }) => promise.requests.push(request),
@@ -294,15 +310,13 @@ impl Pool {
             let device_index = self.store.locate(claim.address).map_or(0, |(interface, _)| interface.device_index);
             return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(Box::new(claim))));
         }
-        let assignment = self.store.assignment(key)?.clone();
-        let address = self.store.held(key)?;
-        let device_index = self.store.locate(address).map_or(0, |(interface, _)| interface.device_index);
+        let (assignment, address) = self.store.take_from(key)?;
         let rest = if self.store.is_claimed(address) {
             Cell::Quarantined
         } else {
             Cell::Cooling { released: now, durable: false }
         };
-        self.store.vacate(key, rest);
+        let device_index = self.store.put(address, rest).map_or(0, |(interface, _)| interface.device_index);
         Some((Reply::Released { address, device_index }, Undo::Del { assignment, address }))
     }
 
@@ -382,4 +396,8 @@ impl Pool {
             self.effects.push_back(Effect::Signal(signal));
         }
     }
+}
+
+fn assigned(interface: &Interface, address: Ipv4Addr) -> Reply {
+    Reply::Assigned { address, interface: interface.id.clone(), device_index: interface.device_index }
 }

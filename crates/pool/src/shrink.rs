@@ -8,6 +8,7 @@ use freeboard_address::{Addresses, Cidr, EniId, Prefixes, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, later};
+use crate::decision::{Choice, Reason};
 use crate::effect::CloudOperation;
 use crate::growth::Way;
 use crate::input::AllocationMode;
@@ -86,9 +87,8 @@ impl Pool {
             return;
         };
         if self.leaving.as_ref() != Some(&id) {
-            let what = format!("prefer other interfaces than {id} for new pods");
-            let why = format!("the pool is short, its subnet is full, and {} has room", self.subnet_name(&target));
-            self.decide(what, why);
+            let why = self.room_elsewhere(&target, false);
+            self.decide(Choice::AvoidInterface { interface: id.clone() }, why);
             self.leaving = Some(id.clone());
         }
         let Some(interface) = self.store.interfaces.get(&id) else { return };
@@ -100,9 +100,13 @@ impl Pool {
         }
         let is_calm = !self.operations.values().any(|in_flight| is_change(&in_flight.operation));
         if is_empty && is_calm && self.paused(Action::Release, now).is_none() {
-            let why = format!("no pod is on it, its subnet is full, and {} has room", self.subnet_name(&target));
-            self.give_back(&id, why, now);
+            self.give_back(&id, self.room_elsewhere(&target, true), now);
         }
+    }
+
+    fn room_elsewhere(&self, subnet: &SubnetId, unused: bool) -> Reason {
+        let cidr = self.subnets.get(subnet).map(|subnet| subnet.cidr);
+        Reason::RoomElsewhere { subnet: subnet.clone(), cidr, unused }
     }
 
     /// The interface that should make way, and the subnet that has room: of those in a full subnet the one with the fewest pods.
@@ -146,11 +150,15 @@ impl Pool {
     }
 
     fn give_back_interface(&mut self, now: Timestamp) {
+        let is_candidate = |interface: &&Interface| self.may_be_given_back(interface);
+        if !self.store.interfaces.values().any(|interface| is_candidate(&interface)) {
+            return;
+        }
         let figures = self.figures();
         let min_age = self.settings.pacing.interface_min_age;
         let mut best: Option<(_, EniId)> = None;
         let mut ages = Vec::new();
-        for interface in self.store.interfaces.values().filter(|interface| self.may_be_given_back(interface)) {
+        for interface in self.store.interfaces.values().filter(is_candidate) {
             if !self.targets_let_go(interface, &figures) {
                 continue;
             }
@@ -168,7 +176,7 @@ impl Pool {
             self.wake(at, "an unused interface is old enough to be given back", now);
         }
         if let Some((_, id)) = best {
-            self.give_back(&id, format!("no pod is on it, and {}", self.aim.reason()), now);
+            self.give_back(&id, self.aim.reason(true), now);
         }
     }
 
@@ -194,8 +202,8 @@ impl Pool {
             && policy::shortage(self.mode(), &self.aim, &after, false).is_none()
     }
 
-    fn give_back(&mut self, id: &EniId, why: String, now: Timestamp) {
-        self.decide(format!("give {id} back"), why);
+    fn give_back(&mut self, id: &EniId, why: Reason, now: Timestamp) {
+        self.decide(Choice::GiveBackInterface { interface: id.clone() }, why);
         self.lean.gave_back();
         if let Some(interface) = self.store.interfaces.get_mut(id) {
             interface.phase = Phase::Releasing;
@@ -208,6 +216,13 @@ impl Pool {
         let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.aim, &figures);
         let nothing_over = addresses.is_zero() && prefixes.is_zero();
         if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
+            return;
+        }
+        let due = self.last_shrink.map_or(now, |last| later(last, self.settings.pacing.shrink_interval));
+        if due > now {
+            if self.store.interfaces.values().any(|interface| interface.blocks.unused().next().is_some()) {
+                self.wake(due, "addresses over the target are to be given back", now);
+            }
             return;
         }
         let mut chosen: BTreeMap<EniId, Vec<Cidr>> = BTreeMap::new();
@@ -224,6 +239,20 @@ impl Pool {
             };
             let mut after = figures;
             without(&mut after, cidr);
+            // Left from before a change to single addresses: fewer of those stand in for it at once, by the next call.
+            let is_left_over = is_prefix
+                && self.mode() == AllocationMode::SecondaryAddresses
+                && !addresses.is_zero()
+                && size > addresses
+                && self.may_grow()
+                && size.minus(addresses).0 <= self.room_in_service(now) + 1
+                && self.paused(Action::Assign, now).is_none();
+            if is_left_over {
+                figures = after;
+                addresses = Addresses::ZERO;
+                chosen.entry(id).or_default().push(cidr);
+                continue;
+            }
             if fits && policy::shortage(self.mode(), &self.aim, &after, false).is_none() {
                 figures = after;
                 addresses = addresses.minus(size);
@@ -234,14 +263,14 @@ impl Pool {
         if chosen.is_empty() {
             return;
         }
-        let due = self.last_shrink.map_or(now, |last| later(last, self.settings.pacing.shrink_interval));
-        if due > now {
-            return self.wake(due, "addresses over the target are to be given back", now);
-        }
         self.last_shrink = Some(now);
         self.lean.gave_back();
         for (interface, blocks) in chosen {
-            self.decide(format!("give back {} blocks of {interface}", blocks.len()), self.aim.reason());
+            let prefixes = blocks.iter().filter(|block| block.length() < 32).count();
+            let count = |blocks: usize| u32::try_from(blocks).unwrap_or(u32::MAX);
+            let (addresses, prefixes) = (Addresses(count(blocks.len() - prefixes)), Prefixes(count(prefixes)));
+            let what = Choice::GiveBackBlocks { interface: interface.clone(), addresses, prefixes };
+            self.decide(what, self.aim.reason(false));
             self.unassign(interface, blocks, now);
         }
     }
@@ -267,14 +296,14 @@ impl Pool {
             let excluded = self.is_excluded(interface);
             let full = self.subnets.is_exhausted(&interface.subnet, now);
             let assigned = interface.tally().assigned;
-            for (cidr, _) in interface.blocks.iter().filter(|(_, block)| block.is_unused() && block.is_open()) {
+            for cidr in interface.blocks.unused() {
                 let other_kind = (cidr.length() == 32) != (self.mode() == AllocationMode::SecondaryAddresses);
                 let order = (
                     Reverse((excluded, full, other_kind, self.rank(&interface.subnet))),
                     assigned,
-                    Reverse((interface.device_index, *cidr)),
+                    Reverse((interface.device_index, cidr)),
                 );
-                unused.push((order, interface.id.clone(), *cidr, excluded));
+                unused.push((order, interface.id.clone(), cidr, excluded));
             }
         }
         unused.sort_by_key(|(order, ..)| *order);

@@ -5,7 +5,7 @@ use freeboard_address::{AttachmentKey, Cidr};
 use crate::effect::CloudOperation;
 use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling};
 use crate::pool::Pool;
-use crate::store::{Block, Cell, Interface, Phase};
+use crate::store::{Assignment, Block, Cell, Interface, Phase};
 use crate::subnets::Subnets;
 use crate::view::{
     AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
@@ -16,9 +16,9 @@ impl Pool {
     /// The durable state, with the revision that it covers.
     #[must_use]
     pub fn checkpoint(&self) -> CheckpointState {
-        let held = self.store.holders().filter_map(|(key, address)| {
-            let assignment = self.store.assignment(key)?;
-            Some(RestoredAllocation { key: key.clone(), pod: assignment.pod.clone(), address, since: assignment.since })
+        let held = self.store.assignments().map(|(assignment, address)| {
+            let Assignment { key, pod, since } = assignment.clone();
+            RestoredAllocation { key, pod, address, since }
         });
         let mut allocations: Vec<_> = held.collect();
         let mut conflicting = Vec::new();

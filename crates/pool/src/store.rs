@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use freeboard_address::{AttachmentKey, Cidr, EniId, MacAddress, PodKey, SubnetId};
 use jiff::Timestamp;
 
 use crate::blocks::Blocks;
+use crate::holders::Holders;
 use crate::input::{ObservedInterface, OperationId, RestoredAllocation};
 use crate::view::Tally;
 
@@ -29,7 +31,7 @@ pub(crate) enum Cell {
     Free {
         released: Option<Timestamp>,
     },
-    Assigned(Assignment),
+    Assigned(Arc<Assignment>),
     /// Resting since `released`. Not `durable` until the release is on disk: until then it may be undone, so it is not given.
     Cooling {
         released: Timestamp,
@@ -42,7 +44,9 @@ pub(crate) enum Cell {
 /// A /32 or /28 that the cloud has given to an interface.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    cells: BTreeMap<Ipv4Addr, Cell>,
+    network: Ipv4Addr,
+    /// In the order of the addresses.
+    cells: Box<[Cell]>,
     tally: Tally,
     /// When it became known; looks started before do not count against it.
     pub(crate) known: Step,
@@ -53,10 +57,10 @@ pub(crate) struct Block {
 
 impl Block {
     fn new(cidr: Cidr, known: Step) -> Self {
-        let cells: BTreeMap<_, _> = cidr.addresses().map(|address| (address, Cell::Free { released: None })).collect();
+        let cells: Box<[_]> = cidr.addresses().map(|_| Cell::Free { released: None }).collect();
         let size = u32::try_from(cells.len()).unwrap_or(u32::MAX);
         let tally = Tally { total: size, free: size, ..Tally::default() };
-        Self { cells, tally, known, missing_since: None, releasing: false }
+        Self { network: cidr.network(), cells, tally, known, missing_since: None, releasing: false }
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -64,7 +68,19 @@ impl Block {
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = (Ipv4Addr, &Cell)> {
-        self.cells.iter().map(|(address, cell)| (*address, cell))
+        (u32::from(self.network)..).map(Ipv4Addr::from).zip(&self.cells)
+    }
+
+    fn into_cells(self) -> impl Iterator<Item = (Ipv4Addr, Cell)> {
+        (u32::from(self.network)..).map(Ipv4Addr::from).zip(self.cells)
+    }
+
+    fn index(&self, address: Ipv4Addr) -> Option<usize> {
+        usize::try_from(u32::from(address).checked_sub(u32::from(self.network))?).ok()
+    }
+
+    pub(crate) fn cell(&self, address: Ipv4Addr) -> Option<&Cell> {
+        self.cells.get(self.index(address)?)
     }
 
     /// Whether nothing is held, resting or contained on it.
@@ -77,12 +93,12 @@ impl Block {
         self.missing_since.is_none() && !self.releasing
     }
 
-    fn set(&mut self, address: Ipv4Addr, cell: Cell) {
-        if let Some(slot) = self.cells.get_mut(&address) {
-            *count(&mut self.tally, slot) -= 1;
-            *count(&mut self.tally, &cell) += 1;
-            *slot = cell;
-        }
+    /// Puts an address of the block into another state; returns the one before.
+    pub(crate) fn set(&mut self, address: Ipv4Addr, cell: Cell) -> Option<Cell> {
+        let slot = self.index(address).and_then(|index| self.cells.get_mut(index))?;
+        *count(&mut self.tally, slot) -= 1;
+        *count(&mut self.tally, &cell) += 1;
+        Some(std::mem::replace(slot, cell))
     }
 }
 
@@ -191,16 +207,12 @@ impl Interface {
     pub(crate) fn is_coming(&self) -> bool {
         matches!(self.phase, Phase::Created | Phase::Unprepared) && self.missing_since.is_none()
     }
-
-    pub(crate) fn adopt(&mut self, cidr: Cidr, known: Step) {
-        self.blocks.insert(cidr, Block::new(cidr, known));
-    }
 }
 
 /// A claim on an address that no interface carries, or that another claim overrides.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
-    pub(crate) assignment: Assignment,
+    pub(crate) assignment: Arc<Assignment>,
     pub(crate) address: Ipv4Addr,
     /// Since when it is contained.
     pub(crate) since: Timestamp,
@@ -211,64 +223,114 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     pub(crate) interfaces: BTreeMap<EniId, Interface>,
-    holders: BTreeMap<AttachmentKey, Ipv4Addr>,
+    /// Blocks never overlap.
+    carriers: Carriers,
+    holders: Holders,
     /// Quarantined claims, by key.
     pub(crate) claims: BTreeMap<AttachmentKey, Claim>,
+}
+
+/// Which interface has which block, by the block's first address.
+type Carriers = BTreeMap<Ipv4Addr, (Cidr, EniId)>;
+
+/// Of the carriers the one of an address: of itself, or of the /28 around it.
+fn carrier(carriers: &Carriers, address: Ipv4Addr) -> Option<&(Cidr, EniId)> {
+    let prefix = || Cidr::containing(address, 28).ok().and_then(|prefix| carriers.get(&prefix.network()));
+    carriers.get(&address).or_else(prefix).filter(|(cidr, _)| cidr.contains(address))
 }
 
 impl Store {
     /// The interface and block that carry an address.
     pub(crate) fn locate(&self, address: Ipv4Addr) -> Option<(&Interface, Cidr)> {
-        self.interfaces.values().find_map(|interface| interface.blocks.carrying(address).map(|cidr| (interface, cidr)))
+        let (cidr, id) = carrier(&self.carriers, address)?;
+        Some((self.interfaces.get(id)?, *cidr))
+    }
+
+    /// An interface that carries an address of this block.
+    pub(crate) fn carrier_of_any(&self, block: Cidr) -> Option<&EniId> {
+        let last = self.carriers.range(..=block.last()).next_back();
+        last.filter(|(_, (cidr, _))| cidr.overlaps(block)).map(|(_, (_, id))| id)
+    }
+
+    /// Takes a block into an interface; the caller has checked that nothing else carries any of it.
+    pub(crate) fn adopt(&mut self, id: &EniId, cidr: Cidr, known: Step) {
+        if let Some(interface) = self.interfaces.get_mut(id) {
+            interface.blocks.insert(cidr, Block::new(cidr, known));
+            self.carriers.insert(cidr.network(), (cidr, id.clone()));
+        }
+    }
+
+    /// Whether the index of blocks is what the interfaces say.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let blocks = self
+            .interfaces
+            .values()
+            .flat_map(|interface| interface.blocks.keys().map(|cidr| (cidr.network(), (*cidr, interface.id.clone()))));
+        blocks.collect::<BTreeMap<_, _>>() == self.carriers
     }
 
     pub(crate) fn cell(&self, address: Ipv4Addr) -> Option<&Cell> {
         let (interface, cidr) = self.locate(address)?;
-        interface.blocks.get(cidr)?.cells.get(&address)
+        interface.blocks.get(cidr)?.cell(address)
     }
 
-    fn set(&mut self, address: Ipv4Addr, cell: Cell) {
-        let Some((id, cidr)) = self.locate(address).map(|(interface, cidr)| (interface.id.clone(), cidr)) else {
-            return;
-        };
-        if let Some(interface) = self.interfaces.get_mut(&id) {
-            interface.blocks.change(cidr, |block| block.set(address, cell));
-        }
+    /// Puts an address into another state; returns its interface and the state before.
+    pub(crate) fn put(&mut self, address: Ipv4Addr, cell: Cell) -> Option<(&Interface, Cell)> {
+        let (cidr, id) = carrier(&self.carriers, address)?;
+        let interface = self.interfaces.get_mut(id)?;
+        let previous = interface.blocks.set(*cidr, address, cell)?;
+        Some((interface, previous))
     }
 
     /// The address held under a key (not a quarantined one).
     pub(crate) fn held(&self, key: &AttachmentKey) -> Option<Ipv4Addr> {
-        self.holders.get(key).copied()
+        self.holders.address(key)
     }
 
     pub(crate) fn holders(&self) -> impl Iterator<Item = (&AttachmentKey, Ipv4Addr)> {
-        self.holders.iter().map(|(key, address)| (key, *address))
+        self.holders.iter().map(|(assignment, address)| (&assignment.key, address))
     }
 
-    pub(crate) fn assignment(&self, key: &AttachmentKey) -> Option<&Assignment> {
-        match self.cell(self.held(key)?)? {
-            Cell::Assigned(assignment) => Some(assignment),
-            Cell::Free { .. } | Cell::Cooling { .. } | Cell::Quarantined => None,
-        }
+    /// What is held, with the address.
+    pub(crate) fn assignments(&self) -> impl Iterator<Item = (&Assignment, Ipv4Addr)> {
+        self.holders.iter()
     }
 
-    /// Gives an address to a sandbox, whatever rests on it; the caller has checked that nobody holds it.
-    pub(crate) fn assign(&mut self, address: Ipv4Addr, assignment: Assignment) {
-        self.holders.insert(assignment.key.clone(), address);
-        self.set(address, Cell::Assigned(assignment));
+    pub(crate) fn assignment(&self, key: &AttachmentKey) -> Option<&Arc<Assignment>> {
+        self.holders.assignment(key)
+    }
+
+    /// Gives an address to a sandbox, whatever rests on it; the caller has checked that nobody holds it. Returns its interface
+    /// and the state before.
+    pub(crate) fn assign(&mut self, address: Ipv4Addr, assignment: Arc<Assignment>) -> Option<(&Interface, Cell)> {
+        self.holders.insert(Arc::clone(&assignment), address);
+        self.put(address, Cell::Assigned(assignment))
+    }
+
+    /// Takes what a key holds from it; the caller puts the address into the state that it is to have.
+    pub(crate) fn take_from(&mut self, key: &AttachmentKey) -> Option<(Arc<Assignment>, Ipv4Addr)> {
+        self.holders.remove(key)
     }
 
     /// Takes the address from its holder and leaves it in the given state.
     pub(crate) fn vacate(&mut self, key: &AttachmentKey, cell: Cell) -> Option<Ipv4Addr> {
-        let address = self.holders.remove(key)?;
-        self.set(address, cell);
+        let (_, address) = self.holders.remove(key)?;
+        self.put(address, cell);
         Some(address)
     }
 
     /// Changes the state of an address that nobody holds.
     pub(crate) fn rest(&mut self, address: Ipv4Addr, cell: Cell) {
         debug_assert!(!matches!(self.cell(address), Some(Cell::Assigned(_))), "{address} is held");
-        self.set(address, cell);
+        self.put(address, cell);
+    }
+
+    /// The release of an address is on disk. Returns when it was released, if it rests.
+    pub(crate) fn release_is_durable(&mut self, address: Ipv4Addr) -> Option<Timestamp> {
+        let Some(Cell::Cooling { released, .. }) = self.cell(address) else { return None };
+        let released = *released;
+        self.put(address, Cell::Cooling { released, durable: true });
+        Some(released)
     }
 
     /// The cooling addresses with the time of their release, longest released first per interface.
@@ -284,8 +346,9 @@ impl Store {
         let Some(block) = self.interfaces.get_mut(id).and_then(|interface| interface.blocks.remove(cidr)) else {
             return Vec::new();
         };
+        self.carriers.remove(&cidr.network());
         let mut keys = Vec::new();
-        for (address, cell) in block.cells {
+        for (address, cell) in block.into_cells() {
             if let Cell::Assigned(assignment) = cell {
                 self.holders.remove(&assignment.key);
                 keys.push(assignment.key.clone());
@@ -300,10 +363,10 @@ impl Store {
     /// otherwise. Entries are to come newest first. Returns why it was quarantined.
     pub(crate) fn restore(&mut self, entry: RestoredAllocation, now: Timestamp) -> Option<String> {
         let RestoredAllocation { key, pod, address, since } = entry;
-        if self.holders.contains_key(&key) || self.claims.contains_key(&key) {
+        if self.holders.address(&key).is_some() || self.claims.contains_key(&key) {
             return Some(format!("{key} is listed twice in the durable state; the newer entry counts"));
         }
-        let assignment = Assignment { key: key.clone(), pod, since };
+        let assignment = Arc::new(Assignment { key: key.clone(), pod, since });
         let why = match self.cell(address) {
             Some(Cell::Free { .. } | Cell::Cooling { .. }) => {
                 self.assign(address, assignment);
@@ -349,7 +412,7 @@ impl Store {
     }
 
     /// Contains a claim on an address that is not to be had.
-    pub(crate) fn quarantine(&mut self, assignment: Assignment, address: Ipv4Addr, why: &str, now: Timestamp) {
+    pub(crate) fn quarantine(&mut self, assignment: Arc<Assignment>, address: Ipv4Addr, why: &str, now: Timestamp) {
         let claim = Claim { assignment, address, since: now, why: why.to_owned() };
         self.claims.insert(claim.assignment.key.clone(), claim);
     }

@@ -1,6 +1,6 @@
 //! Which subnets may be used, in which order, and how much may be asked of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use freeboard_address::SubnetId;
 use jiff::Timestamp;
@@ -51,6 +51,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Subnets {
     known: BTreeMap<SubnetId, ObservedSubnet>,
     rooms: BTreeMap<SubnetId, Room>,
+    /// Those of which no pod may get an address (tag `kubernetes.io/role/cni` = 0).
+    excluded: BTreeSet<SubnetId>,
     pub(crate) looked_at: Option<Timestamp>,
 }
 
@@ -79,6 +81,8 @@ impl Subnets {
         let mut refilled = Vec::new();
         self.looked_at = Some(now);
         self.known = seen.into_iter().filter(|s| s.zone == zone).map(|subnet| (subnet.id.clone(), subnet)).collect();
+        let is_excluded = |subnet: &&ObservedSubnet| subnet.tags.get(ROLE_TAG).is_some_and(|value| value == "0");
+        self.excluded = self.known.values().filter(is_excluded).map(|subnet| subnet.id.clone()).collect();
         for subnet in self.known.values() {
             let room = self.rooms.entry(subnet.id.clone()).or_default();
             let free = subnet.free.0;
@@ -217,7 +221,7 @@ impl Subnets {
 
     /// Whether no pod may get an address of this subnet (tag `kubernetes.io/role/cni` = 0).
     pub(crate) fn is_excluded(&self, id: &SubnetId) -> bool {
-        self.known.get(id).is_some_and(|subnet| subnet.tags.get(ROLE_TAG).is_some_and(|value| value == "0"))
+        !self.excluded.is_empty() && self.excluded.contains(id)
     }
 
     /// Whether new interfaces for pods may be made in this subnet (aws-vpc-cni §5.4).
@@ -253,11 +257,12 @@ impl Subnets {
 
     /// 0 for a subnet of the preferred range, 1 otherwise.
     pub(crate) fn rank(&self, id: &SubnetId, preference: RangePreference, facts: &NodeFacts) -> u8 {
-        let in_primary_range = self.known.get(id).map_or(*id == facts.primary_subnet, |subnet| subnet.in_primary_range);
+        let in_primary_range =
+            || self.known.get(id).map_or(*id == facts.primary_subnet, |subnet| subnet.in_primary_range);
         match preference {
             RangePreference::MostFree => 0,
-            RangePreference::SecondaryFirst => u8::from(in_primary_range),
-            RangePreference::PrimaryFirst => u8::from(!in_primary_range),
+            RangePreference::SecondaryFirst => u8::from(in_primary_range()),
+            RangePreference::PrimaryFirst => u8::from(!in_primary_range()),
         }
     }
 

@@ -43,7 +43,9 @@ impl Waiting {
 
     /// The pod has an address, or waits again.
     pub(crate) fn forget(&mut self, add: &AddRequest) {
-        self.refused.remove(&Waiter::subject(add));
+        if !self.refused.is_empty() {
+            self.refused.remove(&Waiter::subject(add));
+        }
     }
 
     /// Forgets pods that were refused longer ago than `memory`; returns when the next one is due.

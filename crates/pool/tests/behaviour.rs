@@ -551,7 +551,10 @@ fn an_interface_in_a_full_subnet_is_emptied_and_replaced_by_one_where_there_is_r
     assert!(view.interfaces.iter().any(|i| i.subnet.to_string() == "subnet-b"), "{}", world.figures());
     assert_eq!(view.tally.assigned, 4, "the other pods keep their addresses");
     let decided = |text: &str| {
-        world.signals.iter().any(|s| matches!(s, freeboard_pool::Signal::Decision { what, .. } if what.contains(text)))
+        world
+            .signals
+            .iter()
+            .any(|s| matches!(s, freeboard_pool::Signal::Decision { what, .. } if what.to_string().contains(text)))
     };
     assert!(decided("prefer other interfaces than"), "steering is explained");
 }

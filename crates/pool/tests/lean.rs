@@ -165,7 +165,7 @@ fn every_decision_tells_its_figures() {
         "{whys:#?}"
     );
     assert!(
-        whys.iter().any(|why| why.contains("give back 1 blocks of eni-0: it was over for two minutes:")),
+        whys.iter().any(|why| why.contains("give back 1 address of eni-0: it was over for two minutes:")),
         "{whys:#?}"
     );
 }

@@ -7,10 +7,12 @@
 
 mod call;
 mod check;
+mod compare;
 mod fault;
 mod inject;
 mod node;
 mod operation;
+mod plot;
 mod random;
 mod record;
 mod replay;
@@ -25,11 +27,13 @@ mod workload;
 mod world;
 
 pub use check::Check;
+pub use compare::{CompareError, Comparison, Load, Loads, Standing};
 pub use fault::{FaultClass, FaultSettings};
+pub use plot::PlotError;
 pub use record::{Failure, Step, Violation};
 pub use replay::{REPLAY_VERSION, Replay, ReplayError, Shown};
 pub use run::Run;
-pub use scenario::{Checking, NodeSettings, PoolChoice, Scenario, SubnetSettings, WorldSettings};
+pub use scenario::{Checking, NodeSettings, PoolChange, PoolChoice, Scenario, SubnetSettings, WorldSettings};
 pub use scenario_check::ScenarioError;
 pub use summary::{Sample, Summary, TimeToAddress};
 pub use workload::{PodAction, PodEvent, Workload, WorkloadError};

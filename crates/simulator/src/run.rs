@@ -13,7 +13,7 @@ use crate::fault::Occurrence;
 use crate::node::Node;
 use crate::random::{Random, duration};
 use crate::record::{Failure, Step, Violation};
-use crate::scenario::Scenario;
+use crate::scenario::{PoolChoice, Scenario};
 use crate::scenario_check::ScenarioError;
 use crate::summary::{Series, Summary};
 use crate::workload::{self, PodEvent};
@@ -64,6 +64,7 @@ pub(crate) enum Event {
     StaleLook { node: usize, incarnation: u64, first: Option<BTreeSet<AttachmentKey>> },
     SweepAgain { node: usize, incarnation: u64, found: BTreeSet<EniId> },
     Collect { node: usize },
+    Settings(Box<PoolChoice>),
     Fault(Occurrence),
     Undo(Undo),
     Sample,
@@ -165,6 +166,9 @@ impl Run {
         let mut random = Random::new(self.seed, "workload");
         for event in workload::plan(&self.scenario.workloads, self.scenario.nodes.count, length, &mut random)? {
             self.after(duration(event.at_seconds), Event::Pod(event));
+        }
+        for change in self.scenario.changes.clone() {
+            self.after(duration(change.at_seconds), Event::Settings(Box::new(change.pool)));
         }
         let mut random = Random::new(self.seed, "faults");
         for occurrence in self.scenario.faults.plan(length, &mut random) {
@@ -310,6 +314,7 @@ impl Run {
             Event::StaleLook { node, incarnation, first } => self.stale_look(node, incarnation, first),
             Event::SweepAgain { node, incarnation, found } => self.sweep_again(node, incarnation, found),
             Event::Collect { node } => self.collect(node),
+            Event::Settings(choice) => self.change_settings(&choice),
             Event::Fault(occurrence) => self.fault(occurrence),
             Event::Undo(undo) => self.undo(undo),
             Event::Sample => {
@@ -342,6 +347,21 @@ impl Run {
             self.set_wake(index);
             if self.checks_every_step() {
                 self.check_node(index);
+            }
+        }
+    }
+
+    /// Every node gets new settings; one whose agent is down has them at its next start.
+    fn change_settings(&mut self, choice: &PoolChoice) {
+        let now = self.now;
+        for index in 0..self.nodes.len() {
+            self.touched.insert(index);
+            let Some(node) = self.nodes.get_mut(index) else { continue };
+            let (settings, time) = (choice.settings(), node.time(now));
+            let changed = node.pool.as_mut().map(|pool| pool.handle_settings(settings.clone(), time));
+            match changed {
+                None | Some(Ok(_)) => node.settings = settings,
+                Some(Err(refused)) => self.note(|| format!("node {index}: {refused}")),
             }
         }
     }

@@ -27,6 +27,9 @@ pub struct Scenario {
     pub pool: PoolChoice,
     /// What pods do; several run side by side.
     pub workloads: Vec<Workload>,
+    /// New settings for every node's pool while it runs.
+    #[serde(default)]
+    pub changes: Vec<PoolChange>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: FaultSettings,
@@ -41,6 +44,16 @@ pub struct Scenario {
     /// Whether the invariants are checked after every step; a bench of thousands of nodes leaves them out.
     #[serde(default)]
     pub checking: Checking,
+}
+
+/// New settings at a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolChange {
+    /// So long after the start.
+    pub at_seconds: f64,
+    /// The settings from then on, as a whole: what is left out has its default, not its value before.
+    pub pool: PoolChoice,
 }
 
 /// How much is checked.
@@ -211,6 +224,13 @@ impl PoolChoice {
 }
 
 impl Scenario {
+    /// The settings that are in force at the end.
+    #[must_use]
+    pub fn final_pool(&self) -> &PoolChoice {
+        let last = self.changes.iter().max_by(|a, b| a.at_seconds.total_cmp(&b.at_seconds));
+        last.map_or(&self.pool, |change| &change.pool)
+    }
+
     /// Reads a scenario and checks it as a whole.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use freeboard_address::Cidr;
 use freeboard_pool::AllocationMode;
 use freeboard_vpc::{InstanceType, LimitTable};
 
-use crate::scenario::Scenario;
+use crate::scenario::{PoolChoice, Scenario};
 use crate::workload::{self, WorkloadError};
 
 /// Addresses of each subnet that EC2 keeps.
@@ -121,22 +121,32 @@ impl Scenario {
         if self.nodes.max_pods == Some(0) {
             return Err(value("nodes.max_pods", 0, "at least 1, or leave it out for EKS's rule"));
         }
-        if self.pool.max_eni == Some(0) {
-            return Err(value("pool.max_eni", 0, "at least 1: the primary interface counts"));
+        self.check_pool("pool", &self.pool)?;
+        for (index, change) in self.changes.iter().enumerate() {
+            if !change.at_seconds.is_finite() || !(0.0..self.duration_seconds).contains(&change.at_seconds) {
+                let field = format!("changes[{index}].at_seconds");
+                let expected = format!("a number from 0 to less than duration_seconds, {}", self.duration_seconds);
+                return Err(value(field, change.at_seconds, expected));
+            }
+            self.check_pool(&format!("changes[{index}].pool"), &change.pool)?;
         }
-        if self.pool.add_queue == 0 {
-            return Err(value("pool.add_queue", 0, "at least 1"));
-        }
-        self.check_targets()
+        Ok(())
     }
 
-    fn check_targets(&self) -> Result<(), ScenarioError> {
-        let pool = &self.pool;
+    fn check_pool(&self, field: &str, pool: &PoolChoice) -> Result<(), ScenarioError> {
+        if pool.max_eni == Some(0) {
+            return Err(value(format!("{field}.max_eni"), 0, "at least 1: the primary interface counts"));
+        }
+        if pool.add_queue == 0 {
+            return Err(value(format!("{field}.add_queue"), 0, "at least 1"));
+        }
         let none = |target: Option<u32>| target.unwrap_or(0) == 0;
         let prefixes = pool.mode == AllocationMode::Prefixes;
-        if prefixes && pool.warm_prefix_target == 0 && none(pool.warm_ip_target) && none(pool.minimum_ip_target) {
+        let without_target =
+            pool.warm_prefix_target == 0 && none(pool.warm_ip_target) && none(pool.minimum_ip_target) && !pool.lean;
+        if prefixes && without_target {
             return Err(value(
-                "pool.warm_prefix_target",
+                format!("{field}.warm_prefix_target"),
                 0,
                 "with mode: prefixes at least one of warm_prefix_target, warm_ip_target and minimum_ip_target above 0",
             ));
@@ -146,7 +156,7 @@ impl Scenario {
         }
         if prefixes {
             return Err(value(
-                "pool.mode",
+                format!("{field}.mode"),
                 "prefixes",
                 format!("a nitro type for it; {} is none", self.nodes.instance_type),
             ));
@@ -181,14 +191,9 @@ impl Scenario {
     /// Addresses for pods that one node can carry.
     pub(crate) fn node_room(&self) -> Result<u32, ScenarioError> {
         let limits = self.instance_type()?;
-        let card = limits.interfaces_per_network_card.first().copied();
-        let interfaces = card.unwrap_or(limits.maximum_network_interfaces);
-        let interfaces = self.pool.max_eni.map_or(interfaces, |most| most.min(interfaces));
-        let slots = interfaces.saturating_mul(limits.ipv4_addresses_per_interface.saturating_sub(1));
-        Ok(match self.pool.mode {
-            AllocationMode::SecondaryAddresses => slots,
-            AllocationMode::Prefixes => slots.saturating_mul(16),
-        })
+        // They must fit whatever settings are in force.
+        let pools = std::iter::once(&self.pool).chain(self.changes.iter().map(|change| &change.pool));
+        Ok(pools.map(|pool| room_of(&limits, pool)).min().unwrap_or(0))
     }
 
     fn check_room(&self) -> Result<(), ScenarioError> {
@@ -206,5 +211,17 @@ impl Scenario {
         let room = usable.saturating_sub(u64::from(self.nodes.count));
         let pods = peaks.iter().map(|pods| u64::from(*pods)).sum();
         if pods > room { Err(ScenarioError::VpcTooSmall { pods, room }) } else { Ok(()) }
+    }
+}
+
+/// Addresses for pods that a node of this type can carry under these settings.
+fn room_of(limits: &InstanceType, pool: &PoolChoice) -> u32 {
+    let card = limits.interfaces_per_network_card.first().copied();
+    let interfaces = card.unwrap_or(limits.maximum_network_interfaces);
+    let interfaces = pool.max_eni.map_or(interfaces, |most| most.min(interfaces));
+    let slots = interfaces.saturating_mul(limits.ipv4_addresses_per_interface.saturating_sub(1));
+    match pool.mode {
+        AllocationMode::SecondaryAddresses => slots,
+        AllocationMode::Prefixes => slots.saturating_mul(16),
     }
 }

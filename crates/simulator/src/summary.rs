@@ -13,7 +13,7 @@ use crate::run::Run;
 pub struct Sample {
     /// Seconds since the start.
     pub at_seconds: f64,
-    /// Addresses that the pools hold for pods.
+    /// Addresses that the pools hold for pods; the interfaces' own are not among them.
     pub held: u32,
     /// Those of them that pods have.
     pub used: u32,

@@ -273,14 +273,17 @@ impl Run {
         if rested < AT_REST && self.scenario.settle_seconds > 2.0 * AT_REST.as_secs_f64() {
             return Some(format!("the pool made its last change {rested:#} ago, without any load"));
         }
-        let warm = self.scenario.pool.warm_ip_target.unwrap_or(0);
-        let minimum = self.scenario.pool.minimum_ip_target.unwrap_or(0);
+        let pool = self.scenario.final_pool();
+        let warm = pool.warm_ip_target.unwrap_or(0);
+        let minimum = pool.minimum_ip_target.unwrap_or(0);
         if warm == 0 && minimum == 0 {
             return None;
         }
         let tally = view.tally;
         let wanted = warm.max(minimum.saturating_sub(tally.assigned));
-        let grain = if self.scenario.pool.mode == AllocationMode::Prefixes { 31 } else { 0 };
+        // A prefix with a pod on it stays, also after a change to single addresses.
+        let in_prefixes = pool.mode == AllocationMode::Prefixes || view.prefixes > 0;
+        let grain = if in_prefixes { 31 } else { 0 };
         // What is contained counts as held by the pool's formulas until it is explained.
         (tally.free > wanted + grain + tally.quarantined)
             .then(|| format!("{} addresses are free, the target is {wanted}: {tally:?}", tally.free))

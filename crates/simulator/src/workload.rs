@@ -16,6 +16,9 @@ pub enum Workload {
         pods_per_node: u32,
         /// The mean life of a pod.
         lifetime_seconds: f64,
+        /// The first pods come one after the other over so long, not all at the start.
+        #[serde(default)]
+        ramp_seconds: f64,
     },
     /// So many pods at once, again and again; each burst ends before the next begins.
     Bursts {
@@ -148,7 +151,13 @@ fn check_positive(field: &'static str, value: f64) -> Result<(), WorkloadError> 
 impl Workload {
     pub(crate) fn check(&self, nodes: u32) -> Result<(), WorkloadError> {
         match self {
-            Self::Steady { lifetime_seconds, .. } => check_positive("lifetime_seconds", *lifetime_seconds),
+            Self::Steady { lifetime_seconds, ramp_seconds, .. } => {
+                if !ramp_seconds.is_finite() || *ramp_seconds < 0.0 {
+                    let expected = "a number from 0 up";
+                    return Err(WorkloadError::Value { field: "ramp_seconds", value: *ramp_seconds, expected });
+                }
+                check_positive("lifetime_seconds", *lifetime_seconds)
+            }
             Self::Bursts { every_seconds, lifetime_seconds, .. } => {
                 check_positive("every_seconds", *every_seconds)?;
                 check_positive("lifetime_seconds", *lifetime_seconds)?;
@@ -218,9 +227,10 @@ impl Workload {
     ) -> Result<Vec<PodEvent>, WorkloadError> {
         let mut plan = Plan { number, duration, events: Vec::new() };
         match self {
-            Self::Steady { pods_per_node, lifetime_seconds } => {
+            Self::Steady { pods_per_node, lifetime_seconds, ramp_seconds } => {
                 for (node, pod) in each(nodes, *pods_per_node) {
-                    plan.lives(node, pod, || random.exponential(*lifetime_seconds).max(1.0));
+                    let first = ramp_seconds * f64::from(pod) / f64::from(*pods_per_node);
+                    plan.lives(node, pod, first, || random.exponential(*lifetime_seconds).max(1.0));
                 }
             }
             Self::Bursts { pods_per_node, every_seconds, lifetime_seconds } => {
@@ -305,9 +315,9 @@ impl Plan {
         self.push(at, node, PodAction::Delete, name);
     }
 
-    /// One pod after another until the end.
-    fn lives(&mut self, node: u32, pod: u32, mut life: impl FnMut() -> f64) {
-        let (mut at, mut generation) = (0.0, 0);
+    /// One pod after another, from `first` until the end.
+    fn lives(&mut self, node: u32, pod: u32, first: f64, mut life: impl FnMut() -> f64) {
+        let (mut at, mut generation) = (first, 0);
         while at < self.duration {
             let name = format!("{pod}-{generation}");
             self.create(at, node, &name);
