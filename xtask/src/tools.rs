@@ -34,10 +34,14 @@ const PEERS: GoModule = GoModule { directory: "tools/go", tags: "", linker_flags
 /// A real cluster. Its programs know their version only from the linker.
 const KUBERNETES: GoModule = GoModule {
     directory: "tools/kubernetes",
-    tags: "no_btrfs,no_zfs,no_devmapper",
+    tags: "",
     linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 \
                    -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3",
 };
+
+/// The container runtime of a cluster's nodes, without the parts that need C libraries.
+const CONTAINERD: GoModule =
+    GoModule { directory: "tools/containerd", tags: "no_btrfs,no_zfs,no_devmapper", linker_flags: "" };
 
 const GO_PROGRAMS: &[GoProgram] = &[
     GoProgram {
@@ -90,19 +94,19 @@ const GO_PROGRAMS: &[GoProgram] = &[
     },
     GoProgram {
         name: "containerd",
-        module: &KUBERNETES,
+        module: &CONTAINERD,
         package: "github.com/containerd/containerd/v2/cmd/containerd",
         purpose: "runs the containers of the lab's nodes",
     },
     GoProgram {
         name: "containerd-shim-runc-v2",
-        module: &KUBERNETES,
+        module: &CONTAINERD,
         package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
         purpose: "stands between containerd and runc",
     },
     GoProgram {
         name: "ctr",
-        module: &KUBERNETES,
+        module: &CONTAINERD,
         package: "github.com/containerd/containerd/v2/cmd/ctr",
         purpose: "imports images into containerd",
     },
@@ -192,7 +196,7 @@ pub(crate) fn install(names: &[String]) -> Result<()> {
 
 /// Installs what a cluster in the lab needs.
 pub(crate) fn install_kubernetes() -> Result<()> {
-    let programs = GO_PROGRAMS.iter().filter(|program| program.module.directory == KUBERNETES.directory);
+    let programs = GO_PROGRAMS.iter().filter(|program| program.module.directory != PEERS.directory);
     let names: Vec<String> = programs.map(|program| program.name).chain([RUNC]).map(str::to_owned).collect();
     install(&names)
 }
