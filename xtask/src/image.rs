@@ -28,7 +28,9 @@ pub(crate) fn write_all(programs: Option<&Path>) -> Result<()> {
         Some(directory) => directory.to_path_buf(),
         None => {
             programs::build()?;
-            command::step("build freeboard-pause, static", || programs::build_static("freeboard-lab", "freeboard-pause"))?;
+            command::step("build freeboard-pause, static", || {
+                programs::build_static("freeboard-lab", "freeboard-pause")
+            })?;
             programs::directory()
         }
     };
@@ -154,7 +156,8 @@ fn write_archive(path: &Path, name: &str, config: &Value, layer: Layer) -> Resul
     let (image_name, layer_name) = (format!("{}.json", hex::encode(Sha256::digest(&image))), format!("{digest}.tar"));
     let manifest = json!([{"Config": image_name, "RepoTags": [name], "Layers": [layer_name]}]).to_string();
     let mut archive = Builder::new(Vec::new());
-    let parts = [(image_name, image.into_bytes()), (layer_name, layer), ("manifest.json".into(), manifest.into_bytes())];
+    let parts =
+        [(image_name, image.into_bytes()), (layer_name, layer), ("manifest.json".into(), manifest.into_bytes())];
     for (name, content) in parts {
         archive.append_data(&mut header(EntryType::Regular, content.len(), 0o644), name, content.as_slice())?;
     }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod demo;
+mod kubernetes;
 mod lab;
 mod programs;
 mod simulate;
