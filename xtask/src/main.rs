@@ -3,10 +3,12 @@
 
 mod check;
 mod command;
+mod image;
 mod programs;
 mod tests;
 mod tools;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -40,7 +42,13 @@ enum Task {
         /// Names of tools; see the list that an unknown name prints
         names: Vec<String>,
     },
-    /// Build everything in release and open the lab, to look around in
+    /// Build the agent's container image and the one of its lab's pods, without a container engine
+    Image {
+        /// Take the programs from this directory instead of building them in release
+        #[arg(long)]
+        programs: Option<PathBuf>,
+    },
+    /// Build everything in release and open the lab, to look around in; with --kubernetes a real cluster on it
     #[command(disable_help_flag = true)]
     Lab {
         /// Passed on to `freeboard lab` (try --help)
@@ -69,7 +77,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.task {
         Task::Demo { arguments } => programs::run_freeboard(&["demo"], &arguments),
-        Task::Lab { arguments } => programs::run_freeboard(&["lab"], &arguments),
+        Task::Lab { arguments } => programs::run_lab(&arguments),
+        Task::Image { programs } => image::write_all(programs.as_deref()),
         Task::Check => check::run(),
         Task::Test { filter } => tests::run(filter.as_deref()),
         Task::Tools { names } => tools::install(&names),

@@ -1,10 +1,11 @@
 //! The programs of a node and of a person, built as they are shipped.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{command, tools};
+use crate::{command, image, tools};
 
 /// Builds `freeboard`, `freeboard-agent` and the static plugin `aws-cni` in release.
 pub(crate) fn build() -> Result<()> {
@@ -19,23 +20,42 @@ pub(crate) fn build() -> Result<()> {
             "freeboard-agent",
         ]))
     })?;
-    command::step("build the plugin aws-cni, static", build_plugin)
+    command::step("build the plugin aws-cni, static", || build_static("freeboard-cni", "aws-cni"))
 }
 
-/// Builds the plugin alone. It is static, because it is copied to the host and runs there with whatever C library the
-/// host has; and it is built apart, so that it is linked with the few features it needs and starts fast.
-fn build_plugin() -> Result<()> {
+/// Builds one program alone, static: the plugin, because it is copied to the host and runs there with whatever C library the
+/// host has, and what an image has no libraries for. It is built apart, so that it is linked with the few features it needs
+/// and starts fast.
+pub(crate) fn build_static(package: &str, program: &str) -> Result<()> {
     command::run(
         command::cargo()
-            .args(["rustc", "--locked", "--release", "-p", "freeboard-cni", "--bin", "aws-cni", "--"])
+            .args(["rustc", "--locked", "--release", "-p", package, "--bin", program, "--"])
             .args(["-C", "target-feature=+crt-static"]),
     )
+}
+
+/// Where the programs are built.
+pub(crate) fn directory() -> PathBuf {
+    command::target_directory().join("release")
+}
+
+/// Builds what `freeboard lab` needs and becomes it; with `--kubernetes` among the arguments that includes the cluster.
+pub(crate) fn run_lab(arguments: &[String]) -> Result<()> {
+    if !arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--kubernetes") {
+        return run_freeboard(&["lab"], arguments);
+    }
+    tools::install_kubernetes()?;
+    image::write_all(None)?;
+    let mut freeboard = Command::new(directory().join("freeboard"));
+    freeboard.arg("lab").args(arguments);
+    freeboard.env("FREEBOARD_TOOLS", tools::bin_directory()).env("FREEBOARD_IMAGES", image::directory(&directory()));
+    command::become_program(&mut freeboard)
 }
 
 /// Builds the programs and becomes `freeboard <subcommand> <arguments>`.
 pub(crate) fn run_freeboard(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     build()?;
-    let program = command::target_directory().join("release/freeboard");
+    let program = directory().join("freeboard");
     command::become_program(Command::new(program).args(subcommand).args(arguments))
 }
 
@@ -46,7 +66,7 @@ pub(crate) fn run_bench(subcommand: &[&str], arguments: &[String]) -> Result<()>
     command::step("build freeboard-bench", || {
         command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-bench"]))
     })?;
-    let program = command::target_directory().join("release/freeboard-bench");
+    let program = directory().join("freeboard-bench");
     command::become_program(
         Command::new(program)
             .args(subcommand)

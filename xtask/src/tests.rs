@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, programs, tools};
+use crate::{command, image, programs, tools};
 
 /// What one run of tests came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,9 +20,9 @@ struct Totals {
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let started = Instant::now();
     tools::install(&[])?;
-    programs::build()?;
+    image::write_all(None)?;
     eprintln!("• run the tests");
-    let programs = command::target_directory().join("release");
+    let programs = programs::directory();
     let mut tests = command::cargo();
     tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     tests.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
@@ -30,6 +30,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         .env("FREEBOARD_TOOLS", tools::bin_directory())
         .env("FREEBOARD_PYTHON", tools::python())
         .env("FREEBOARD_PROGRAMS", &programs)
+        .env("FREEBOARD_IMAGES", image::directory(&programs))
         .env("FREEBOARD_AGENT", programs.join("freeboard-agent"))
         .env("FREEBOARD_PLUGIN", programs.join("aws-cni"));
     let mut child = tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;

@@ -9,53 +9,142 @@ use sha2::{Digest, Sha256};
 
 use crate::command;
 
-/// A program of tools/go: the name under which it is installed, the package that it is built from, and what it is for.
+/// A Go program: the name under which it is installed, the module that pins it, the package that it is built from, and what
+/// it is for.
 struct GoProgram {
     name: &'static str,
+    module: &'static GoModule,
     package: &'static str,
     purpose: &'static str,
 }
 
+/// A pinned Go module, and how its programs are built.
+struct GoModule {
+    /// Where its go.mod is, from the root of the workspace.
+    directory: &'static str,
+    /// Build tags: parts of the programs that are left out.
+    tags: &'static str,
+    /// What the linker does besides leaving symbols out.
+    linker_flags: &'static str,
+}
+
+/// The peers.
+const PEERS: GoModule = GoModule { directory: "tools/go", tags: "", linker_flags: "" };
+
+/// A real cluster. Its programs know their version only from the linker.
+const KUBERNETES: GoModule = GoModule {
+    directory: "tools/kubernetes",
+    tags: "",
+    linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 \
+                   -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3",
+};
+
+/// The container runtime of a cluster's nodes, without the parts that need C libraries.
+const CONTAINERD: GoModule =
+    GoModule { directory: "tools/containerd", tags: "no_btrfs,no_zfs,no_devmapper", linker_flags: "" };
+
 const GO_PROGRAMS: &[GoProgram] = &[
     GoProgram {
         name: "ptp",
+        module: &PEERS,
         package: "github.com/containernetworking/plugins/plugins/main/ptp",
         purpose: "peer: the reference plugin for a veth pair",
     },
     GoProgram {
         name: "host-local",
+        module: &PEERS,
         package: "github.com/containernetworking/plugins/plugins/ipam/host-local",
         purpose: "peer: the reference address manager",
     },
     GoProgram {
         name: "portmap",
+        module: &PEERS,
         package: "github.com/containernetworking/plugins/plugins/meta/portmap",
         purpose: "third plugin of the Amazon VPC CNI's list",
     },
     GoProgram {
         name: "loopback",
+        module: &PEERS,
         package: "github.com/containernetworking/plugins/plugins/main/loopback",
         purpose: "what a runtime calls before any plugin",
     },
     GoProgram {
         name: "cnitool",
+        module: &PEERS,
         package: "github.com/containernetworking/cni/cnitool",
         purpose: "the CNI project's own caller of plugins",
     },
     GoProgram {
         name: "aws-cni",
+        module: &PEERS,
         package: "github.com/aws/amazon-vpc-cni-k8s/cmd/routed-eni-cni-plugin",
         purpose: "peer: the plugin of the Amazon VPC CNI, about 2 minutes cold",
     },
     GoProgram {
         name: "egress-cni",
+        module: &PEERS,
         package: "github.com/aws/amazon-vpc-cni-k8s/cmd/egress-cni-plugin",
         purpose: "second plugin of the Amazon VPC CNI's list",
     },
     GoProgram {
         name: "aws-k8s-agent",
+        module: &PEERS,
         package: "github.com/aws/amazon-vpc-cni-k8s/cmd/aws-k8s-agent",
         purpose: "peer: the agent of the Amazon VPC CNI, about 2 minutes cold",
+    },
+    GoProgram {
+        name: "containerd",
+        module: &CONTAINERD,
+        package: "github.com/containerd/containerd/v2/cmd/containerd",
+        purpose: "runs the containers of the lab's nodes",
+    },
+    GoProgram {
+        name: "containerd-shim-runc-v2",
+        module: &CONTAINERD,
+        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        purpose: "stands between containerd and runc",
+    },
+    GoProgram {
+        name: "ctr",
+        module: &CONTAINERD,
+        package: "github.com/containerd/containerd/v2/cmd/ctr",
+        purpose: "imports images into containerd",
+    },
+    GoProgram {
+        name: "etcd",
+        module: &KUBERNETES,
+        package: "go.etcd.io/etcd/server/v3",
+        purpose: "the store of the lab's API server",
+    },
+    GoProgram {
+        name: "kube-apiserver",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kube-apiserver",
+        purpose: "the lab's API server, about 5 minutes cold",
+    },
+    GoProgram {
+        name: "kubectl",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kubectl",
+        purpose: "what a person types",
+    },
+    GoProgram {
+        name: "kubelet",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kubelet",
+        purpose: "runs pods on the lab's nodes",
+    },
+    GoProgram {
+        name: "kube-scheduler",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kube-scheduler",
+        purpose: "gives pods to the lab's nodes",
+    },
+    GoProgram {
+        name: "kube-controller-manager",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+        purpose: "makes pods of Deployments and DaemonSets",
     },
 ];
 
@@ -63,6 +152,8 @@ const GO_PROGRAMS: &[GoProgram] = &[
 const PYTHON: &str = "python";
 /// Name of the tool that stands for the system's iptables, without which the Amazon VPC CNI's agent does not start.
 const IPTABLES: &str = "iptables";
+/// Name of the tool that starts containers.
+const RUNC: &str = "runc";
 
 /// Where everything is installed: outside `target`, so that `cargo clean` does not throw minutes of work away.
 fn cache_directory() -> PathBuf {
@@ -81,7 +172,7 @@ pub(crate) fn python() -> PathBuf {
 
 /// Installs the named tools, or all of them; one that is there and up to date costs nothing.
 pub(crate) fn install(names: &[String]) -> Result<()> {
-    let known: Vec<&str> = GO_PROGRAMS.iter().map(|program| program.name).chain([PYTHON, IPTABLES]).collect();
+    let known: Vec<&str> = GO_PROGRAMS.iter().map(|program| program.name).chain([PYTHON, IPTABLES, RUNC]).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no tool named {unknown:?}; there are {}", known.join(", "));
     }
@@ -95,34 +186,55 @@ pub(crate) fn install(names: &[String]) -> Result<()> {
         install_python()?;
     }
     if wanted(IPTABLES) {
-        install_iptables()?;
+        install_debian_package(IPTABLES, "the Amazon VPC CNI's agent, a peer in the tests, looks for it on the path")?;
+    }
+    if wanted(RUNC) {
+        install_debian_package(RUNC, "containerd on the lab's nodes starts containers with it")?;
     }
     Ok(())
+}
+
+/// Installs what a cluster in the lab needs.
+pub(crate) fn install_kubernetes() -> Result<()> {
+    let programs = GO_PROGRAMS.iter().filter(|program| program.module.directory != PEERS.directory);
+    let names: Vec<String> = programs.map(|program| program.name).chain([RUNC]).map(str::to_owned).collect();
+    install(&names)
 }
 
 /// Builds one Go program unless its stamp says that this very lock file, recipe and compiler made the one that is there.
 fn install_go_program(program: &GoProgram) -> Result<()> {
     let go = command::find_program("go")
-        .context("the peers are written in Go, and there is no `go` on the path: install Go 1.26 or newer")?;
-    let module = command::workspace_root().join("tools/go");
+        .context("peers and cluster are written in Go, and there is no `go` on the path: install Go 1.26 or newer")?;
+    let GoModule { directory, tags, linker_flags } = *program.module;
+    let module = command::workspace_root().join(directory);
     let version = command::output(Command::new(&go).arg("version").current_dir(&module))?;
     let lock = read(&module.join("go.sum"))? + &read(&module.join("go.mod"))?;
     let installed = bin_directory().join(program.name);
-    let stamp =
-        Stamp::new(&cache_directory().join(format!("stamps/{}", program.name)), &[&lock, &version, program.package]);
+    let recipe = [program.package, tags, linker_flags].join(" ");
+    let stamp = Stamp::new(
+        &cache_directory().join(format!("stamps/{}", program.name)),
+        // A stamp of the first module is older than tags and flags are.
+        &[&lock, &version, recipe.trim_end()],
+    );
     if installed.is_file() && stamp.is_current() {
         return Ok(());
     }
     command::step(&format!("build {} ({})", program.name, program.purpose), || {
+        // The old file may be running, or be shared by links; it is replaced and not written.
+        let new = installed.with_extension("new");
         command::run(
             Command::new(&go)
-                .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w", "-o"])
-                .arg(&installed)
+                .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
+                .arg(format!("-ldflags=-s -w {linker_flags}"))
+                .arg(format!("-tags={tags}"))
+                .arg("-o")
+                .arg(&new)
                 .arg(program.package)
                 .env("CGO_ENABLED", "0")
                 .env_remove("GOFLAGS")
                 .current_dir(&module),
-        )
+        )?;
+        fs::rename(&new, &installed).with_context(|| format!("cannot install {}", installed.display()))
     })?;
     stamp.write()
 }
@@ -150,24 +262,22 @@ fn install_python() -> Result<()> {
     stamp.write()
 }
 
-/// Makes sure that `iptables` is there. It is the one thing that cannot be put into `.cache/`: the Amazon VPC CNI's agent
-/// looks for it on the path, and it loads its extensions from the system's directories. Freeboard itself does not use it.
-fn install_iptables() -> Result<()> {
-    if command::find_program("iptables").is_some() {
+/// Makes sure that a program of a Debian package of its name is on the path. That cannot be put into `.cache/`: others look
+/// for it on the path, and it loads what it needs from the system's directories.
+fn install_debian_package(name: &str, reason: &str) -> Result<()> {
+    if command::find_program(name).is_some() {
         return Ok(());
     }
     let root = command::output(Command::new("id").arg("-u"))?.trim() == "0";
     let Some(apt) = command::find_program("apt-get").filter(|_| root) else {
-        bail!(
-            "the Amazon VPC CNI's agent, a peer in the tests, needs iptables: install it (Debian: apt-get install iptables)"
-        );
+        bail!("there is no {name} on the path, and {reason}: install it (Debian: apt-get install {name})");
     };
-    command::step("install Debian's iptables, which the Amazon VPC CNI's agent calls", || {
+    command::step(&format!("install Debian's {name}: {reason}"), || {
         let quiet = |arguments: &[&str]| {
             command::output(Command::new(&apt).args(arguments).env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
         };
         quiet(&["update"])?;
-        quiet(&["install", "-y", "--no-install-recommends", "iptables"])
+        quiet(&["install", "-y", "--no-install-recommends", name])
     })
 }
 

@@ -20,6 +20,10 @@ pub(crate) struct LabArguments {
     /// How many times faster than the world says the cloud works.
     #[arg(long, default_value_t = 4.0)]
     speed: f64,
+    /// Bring up a real Kubernetes cluster on the nodes, with the agent as a DaemonSet. Needs root, and what `cargo xtask tools`
+    /// and `cargo xtask image` make.
+    #[arg(long)]
+    kubernetes: bool,
     /// A command to run in the lab instead of a shell.
     #[arg(last = true)]
     command: Vec<String>,
@@ -34,12 +38,15 @@ pub(crate) fn run(arguments: &LabArguments) -> Result<()> {
         let world = read_world(arguments.world.as_deref())?;
         let options = LabOptions { agent: programs.agent, plugin: programs.plugin, speed: arguments.speed };
         let lab = Lab::start(world, options).await?;
+        if arguments.kubernetes {
+            return tokio::task::block_in_place(|| crate::kubernetes::run(&lab, &arguments.command));
+        }
         let machines = lab.machines();
         let nodes: Vec<Node> = tokio::task::block_in_place(|| {
             machines.iter().map(|machine| Node::start(&lab, machine, &[])).collect::<Result<_>>()
         })?;
         anstream::println!("{}", how_to_look_around(&lab, &nodes));
-        tokio::task::block_in_place(|| shell(&lab, &arguments.command))
+        tokio::task::block_in_place(|| shell(&lab, &arguments.command, &[]))
     })
 }
 
@@ -63,8 +70,8 @@ pub(crate) fn how_to_look_around(lab: &Lab, nodes: &[Node]) -> String {
     text
 }
 
-/// Runs the person's command, or a shell, inside the lab.
-pub(crate) fn shell(lab: &Lab, command: &[String]) -> Result<()> {
+/// Runs the person's command, or a shell, inside the lab, with `environment` besides what leads to the lab's cloud.
+pub(crate) fn shell(lab: &Lab, command: &[String], environment: &[(&str, String)]) -> Result<()> {
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let (program, arguments) =
         command.split_first().map_or((shell.as_str(), &[][..]), |(program, rest)| (program, rest));
@@ -74,6 +81,7 @@ pub(crate) fn shell(lab: &Lab, command: &[String]) -> Result<()> {
         .env("AWS_REGION", lab.region())
         .env("AWS_ACCESS_KEY_ID", "lab")
         .env("AWS_SECRET_ACCESS_KEY", "lab")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .status()
         .with_context(|| format!("cannot start {program}"))?;
     if !status.success() {

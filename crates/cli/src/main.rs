@@ -5,6 +5,7 @@ mod demo;
 mod describe;
 mod doctor;
 mod explain;
+mod kubernetes;
 mod lab;
 mod programs;
 mod simulate;

@@ -24,6 +24,9 @@ const INTERNET: (Ipv4Addr, Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 1), Ipv4A
 /// The network of the peered host.
 const PEER: (Ipv4Addr, Ipv4Addr, u8) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 10), 24);
 
+/// The network of the Kubernetes control plane; TEST-NET-2.
+const CONTROL_PLANE: (Ipv4Addr, Ipv4Addr, u8) = (Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 10), 24);
+
 /// The router, and the hosts outside the VPC that it knows.
 pub(crate) struct Fabric {
     router: Namespace,
@@ -100,6 +103,19 @@ impl Fabric {
     pub(crate) const INTERNET_HOST: Ipv4Addr = INTERNET.1;
     /// The address of the host in the peered network.
     pub(crate) const PEERED_HOST: Ipv4Addr = PEER.1;
+
+    /// Where the control plane is, once it is linked.
+    pub(crate) const CONTROL_PLANE_HOST: Ipv4Addr = CONTROL_PLANE.1;
+
+    /// Links the caller's own namespace to the router, as the host of the Kubernetes control plane.
+    pub(crate) fn link_control_plane(&mut self) -> Result<(), LabError> {
+        let host = Namespace::current("control-plane")?;
+        let router = self.router.clone();
+        link_outside_host(&router, &mut self.netlink, &host, CONTROL_PLANE)?;
+        in_host(&host, |netlink, index| {
+            netlink.replace_route(default_route(), NextHop::Gateway(index, CONTROL_PLANE.0))
+        })
+    }
 
     /// Follows a VPC's blocks, the primary one first: what no interface owns in them is dropped; the peered network has a route
     /// to the primary one and to no other.
@@ -200,25 +216,33 @@ fn outside_host(
     network: (Ipv4Addr, Ipv4Addr, u8),
 ) -> Result<Namespace, LabError> {
     let host = Namespace::create(name)?;
+    link_outside_host(router, netlink, &host, network)?;
+    Ok(host)
+}
+
+/// Links a host outside the VPC to the router; its end is `eth0`, the router's has the host's name.
+fn link_outside_host(
+    router: &Namespace,
+    netlink: &mut Netlink,
+    host: &Namespace,
+    network: (Ipv4Addr, Ipv4Addr, u8),
+) -> Result<(), LabError> {
     let (gateway, address, length) = network;
+    let name = host.name();
     let near = VethEnd { name, mac: MacAddress::new(ROUTER_MAC), namespace: router };
     let mac = address.octets();
-    let far = VethEnd {
-        name: "eth0",
-        mac: MacAddress::local([0x02, 0xfe, mac[0], mac[1], mac[2], mac[3]]),
-        namespace: &host,
-    };
+    let far =
+        VethEnd { name: "eth0", mac: MacAddress::local([0x02, 0xfe, mac[0], mac[1], mac[2], mac[3]]), namespace: host };
     let failed = |source| LabError::network(router, format!("link the {name} host"), source);
     netlink.add_veth(&near, &far, MTU_BYTES).map_err(failed)?;
     netlink.set_up(name).map_err(failed)?;
     let index = router.run(|| link_index(name))?.map_err(failed)?;
     netlink.add_address(index, gateway, length).map_err(failed)?;
-    in_host(&host, |netlink, index| {
+    in_host(host, |netlink, index| {
         netlink.set_up("lo")?;
         netlink.set_up("eth0")?;
         netlink.add_address(index, address, length)
-    })?;
-    Ok(host)
+    })
 }
 
 /// Does work on a host's own network; it gets the index of the host's `eth0`.

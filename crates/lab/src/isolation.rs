@@ -20,6 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, getpid, getppid};
 
+use crate::cgroups;
 use crate::netlink::Netlink;
 
 /// Where the lab keeps its files; a tmpfs that only the lab's own processes see.
@@ -98,9 +99,11 @@ fn run_outer() -> Result<(), IsolationError> {
     let signals = watched_signals()?;
     let child = again("init")
         .env(OUTER, getpid().to_string())
+        .env(cgroups::VARIABLE, cgroups::name_for(std::process::id()))
         .spawn()
         .map_err(system("start the program again in its new namespaces"))?;
     let status = supervise(&child, &signals)?;
+    cgroups::sweep(std::process::id());
     std::process::exit(exit_code(status));
 }
 
@@ -241,7 +244,8 @@ fn prepare_mounts() -> Result<(), IsolationError> {
     fs::create_dir_all(LAB_DIRECTORY).map_err(system(format!("make {LAB_DIRECTORY}")))?;
     ensure_directory(Path::new("/etc"), "cni")?;
     ensure_directory(Path::new("/opt"), "cni")?;
-    ensure_directory(Path::new("/var"), "log")
+    ensure_directory(Path::new("/var"), "log")?;
+    ensure_directory(Path::new("/var/lib"), "kubelet")
 }
 
 fn mount_tmpfs(path: &Path) -> Result<(), IsolationError> {

@@ -111,6 +111,11 @@ impl Lab {
         lock(&self.network).peer().clone()
     }
 
+    /// Links the caller's own namespace to the VPC, as the host of the Kubernetes control plane.
+    pub(crate) fn link_control_plane(&self) -> Result<(), LabError> {
+        lock(&self.network).link_control_plane()
+    }
+
     /// Starts Freeboard's agent on a machine, with `settings` over the lab's own.
     ///
     /// # Errors

@@ -2,11 +2,13 @@
 //!
 //! Call [`isolate`] first in `main`; then nothing that the lab builds can outlive the program or leave the machine.
 
+mod cgroups;
 mod error;
 mod fabric;
 mod firewall;
 mod http;
 mod isolation;
+pub mod kubernetes;
 mod lab;
 mod machine;
 mod namespace;
@@ -22,7 +24,7 @@ pub use isolation::{IsolationError, LAB_DIRECTORY, is_isolated, isolate};
 pub use lab::{Lab, LabOptions};
 pub use machine::{EC2_ADDRESS, Endpoints, METADATA_ADDRESS, Machine};
 pub use namespace::Namespace;
-pub use network::{Applied, INTERNET_HOST, Network, PEERED_HOST, internet_mirror};
+pub use network::{Applied, CONTROL_PLANE_HOST, INTERNET_HOST, Network, PEERED_HOST, internet_mirror};
 pub use pod::Pod;
 pub use probe::{Echo, Mirror, can_connect, ping, ping_all, source_seen_by};
 pub use program::{Program, ProgramOptions};

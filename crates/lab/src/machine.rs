@@ -18,7 +18,7 @@ pub const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 pub const EC2_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 252);
 
 /// Directories that each node has to itself, as each machine has its own disk.
-const OWN_DIRECTORIES: [&str; 4] = ["/run", "/var/log", "/etc/cni", "/opt/cni"];
+const OWN_DIRECTORIES: [&str; 5] = ["/run", "/var/log", "/etc/cni", "/opt/cni", "/var/lib/kubelet"];
 
 /// A machine of the VPC.
 #[derive(Clone, Debug)]

@@ -44,6 +44,28 @@ impl Namespace {
         Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: None }) })
     }
 
+    /// The caller's own network, without mounts of its own.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn current(name: impl Into<String>) -> Result<Self, LabError> {
+        let name = name.into();
+        let network = File::open("/proc/thread-self/ns/net")
+            .map_err(|source| LabError::Namespace { name: name.clone(), source })?;
+        Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) })
+    }
+
+    /// A network namespace that a program has pinned at `path` in this namespace's mounts.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_pinned(&self, path: &Path) -> Result<Self, LabError> {
+        let name = path.display().to_string();
+        let network =
+            self.run(|| File::open(path))?.map_err(|source| LabError::Namespace { name: name.clone(), source })?;
+        Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) })
+    }
+
     /// Makes an empty network namespace together with a mount namespace in which `prepare` has mounted what it needs.
     ///
     /// # Errors

@@ -85,6 +85,14 @@ impl Network {
         self.fabric.peer()
     }
 
+    /// Links the caller's own namespace to the VPC, as the host of the Kubernetes control plane.
+    ///
+    /// # Errors
+    /// When the kernel refuses a step.
+    pub fn link_control_plane(&mut self) -> Result<(), LabError> {
+        self.fabric.link_control_plane()
+    }
+
     fn boot(&mut self, launched: &LaunchedInstance) -> Result<Applied, LabError> {
         let (machine, endpoints) = Machine::boot(
             launched.instance.clone(),
@@ -120,6 +128,9 @@ impl Network {
 pub const INTERNET_HOST: Ipv4Addr = Fabric::INTERNET_HOST;
 /// The address of the host in the peered network.
 pub const PEERED_HOST: Ipv4Addr = Fabric::PEERED_HOST;
+
+/// The address of the Kubernetes control plane, where there is one.
+pub const CONTROL_PLANE_HOST: Ipv4Addr = Fabric::CONTROL_PLANE_HOST;
 
 /// Where the internet host's [`Mirror`](crate::Mirror) listens.
 #[must_use]

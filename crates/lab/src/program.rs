@@ -44,24 +44,7 @@ impl Machine {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, options: &ProgramOptions) -> Result<Program, LabError> {
-        let name = options.executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let spawn = || -> std::io::Result<(Child, Instant)> {
-            if let Some(directory) = options.log.parent() {
-                std::fs::create_dir_all(directory)?;
-            }
-            let log = File::options().create(true).append(true).open(&options.log)?;
-            let mut command = Command::new(&options.executable);
-            command.args(&options.arguments).env_clear().envs(options.environment.iter().cloned());
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-            let started = Instant::now();
-            Ok((command.spawn()?, started))
-        };
-        let (child, started) = self.namespace().run(spawn)?.map_err(|source| LabError::Program {
-            program: options.executable.display().to_string(),
-            node: self.name.clone(),
-            problem: format!("cannot be started: {source}"),
-        })?;
-        Ok(Program { name, node: self.namespace().clone(), child, started, log: options.log.clone() })
+        Program::start(self.namespace(), options)
     }
 
     /// Runs a command on the node to its end and returns what it printed.
@@ -86,6 +69,31 @@ impl Machine {
 }
 
 impl Program {
+    /// Starts a program inside a namespace.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(namespace: &Namespace, options: &ProgramOptions) -> Result<Self, LabError> {
+        let name = options.executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let spawn = || -> std::io::Result<(Child, Instant)> {
+            if let Some(directory) = options.log.parent() {
+                std::fs::create_dir_all(directory)?;
+            }
+            let log = File::options().create(true).append(true).open(&options.log)?;
+            let mut command = Command::new(&options.executable);
+            command.args(&options.arguments).env_clear().envs(options.environment.iter().cloned());
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            let started = Instant::now();
+            Ok((command.spawn()?, started))
+        };
+        let (child, started) = namespace.run(spawn)?.map_err(|source| LabError::Program {
+            program: options.executable.display().to_string(),
+            node: namespace.name().to_owned(),
+            problem: format!("cannot be started: {source}"),
+        })?;
+        Ok(Self { name, node: namespace.clone(), child, started, log: options.log.clone() })
+    }
+
     /// Its process id, as the lab numbers processes.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -59,7 +59,7 @@ pub(crate) async fn tell(arguments: &DemoArguments) -> Result<()> {
     summary(&story);
     if arguments.keep && !arguments.json {
         anstream::println!("\n{}", lab::how_to_look_around(&stage.lab, &stage.cluster.nodes));
-        tokio::task::block_in_place(|| lab::shell(&stage.lab, &[]))?;
+        tokio::task::block_in_place(|| lab::shell(&stage.lab, &[], &[]))?;
     }
     story.end()
 }
