@@ -1,5 +1,7 @@
 //! What the tests of pods share: a lab with agents, what an agent says of itself, and conditions.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
