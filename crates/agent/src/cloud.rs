@@ -85,12 +85,9 @@ impl Operations for Cloud {
             }
             CloudOperation::Unassign { interface, addresses, prefixes } => {
                 let request = UnassignPrivateIpAddresses { interface: interface.clone(), addresses, prefixes };
-                match self.ec2.unassign_private_ip_addresses(&request).await {
-                    Ok(()) => Ok(CloudSuccess::Unassigned(interface)),
-                    // What is not assigned any more has been given back.
-                    Err(error) if error.class == ErrorClass::NotFound => Ok(CloudSuccess::Unassigned(interface)),
-                    Err(error) => Err(failure(&error)),
-                }
+                // EC2 refuses the call as a whole when one of the addresses is not there any more; the others still are.
+                let unassigned = self.ec2.unassign_private_ip_addresses(&request).await;
+                unassigned.map(|()| CloudSuccess::Unassigned(interface)).map_err(|error| failure(&error))
             }
             CloudOperation::ReleaseInterface { interface } => self.release(interface).await,
         }
@@ -357,12 +354,9 @@ fn failure(error: &Ec2Error) -> CloudFailure {
         ErrorClass::Throttled => FailureKind::Throttled,
         ErrorClass::NotAuthorized => FailureKind::NotAuthorized,
         ErrorClass::NotFound => FailureKind::NotFound,
+        ErrorClass::Unavailable => FailureKind::Unavailable,
         ErrorClass::Uncertain => FailureKind::Uncertain,
-        ErrorClass::InUse
-        | ErrorClass::Conflict
-        | ErrorClass::Unavailable
-        | ErrorClass::Invalid
-        | ErrorClass::Other => FailureKind::Other,
+        ErrorClass::InUse | ErrorClass::Conflict | ErrorClass::Invalid | ErrorClass::Other => FailureKind::Other,
     };
     let detail = format!("{}: {}", error.code, error.message);
     CloudFailure { kind, action: error.action.as_str().to_owned(), detail, at: Timestamp::now() }

@@ -172,7 +172,16 @@ impl Pool {
             (None, None) if interface.phase == Phase::Unprepared && !interface.attached => Some(interface.since),
             (None, None) => None,
         };
-        let busy = busy_since.map(|since| Obstacle::Busy { spare, patient_until: later(since, PATIENCE) });
+        // What only a look can settle is not on its way while looks fail.
+        let pause = match (interface.operation, interface.unsettled) {
+            (None, Some(_)) => self.paused(Action::DescribeInterfaces, now).or(pause),
+            _ => pause,
+        };
+        let is_blind =
+            interface.operation.is_none() && matches!(pause, Some(Obstacle::Paused(Action::DescribeInterfaces)));
+        let busy = busy_since
+            .filter(|_| !is_blind)
+            .map(|since| Obstacle::Busy { spare, patient_until: later(since, PATIENCE) });
         Some(Route { way, rank, obstacle: busy.or(pause) })
     }
 

@@ -320,6 +320,7 @@ fn explain_pause(action: Action, pause: &Pause) -> Refusal {
         | FailureKind::NotFound
         | FailureKind::Uncertain
         | FailureKind::Host
+        | FailureKind::Unavailable
         | FailureKind::Other => (
             Cause::CloudUnavailable,
             format!("{api} failed or did not answer"),

@@ -1,6 +1,7 @@
 //! Cases in which addresses are to be found: a burst, fragments, full ranges, full slots.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use freeboard_address::SubnetId;
 use freeboard_lab::Machine;
@@ -8,7 +9,7 @@ use freeboard_vpc::{CreateNetworkInterface, DeleteNetworkInterface, Fault};
 
 use crate::books;
 use crate::fleet::{Fleet, names, never_silent, only};
-use crate::support::{Outcome, Stage, require, wait_until};
+use crate::support::{Outcome, Stage, require, wait_until, wait_within};
 
 /// One m5.4xlarge: 8 interfaces with 29 pod addresses each.
 pub(crate) const LARGE: &str = r#"
@@ -48,7 +49,7 @@ instances:
     interfaces: [{ id: eni-00000000000000001, subnet: subnet-00000000000000001, address: 10.0.1.4 }]
 "#;
 
-/// One m5.large with three ranges, each of 11 addresses: room for 9 pods and one interface.
+/// One m5.xlarge (4 interfaces with 14 slots each) and three ranges, each of 11 addresses: room for one interface and 10 pods.
 pub(crate) const THREE_RANGES: &str = r#"
 region: us-west-2
 seed: 13
@@ -66,7 +67,7 @@ vpcs:
       - { id: subnet-00000000000000003, cidr: 100.65.1.0/28, zone: us-west-2a, tags: { kubernetes.io/role/cni: "1" } }
 instances:
   - id: i-00000000000000001
-    type: m5.large
+    type: m5.xlarge
     interfaces: [{ id: eni-00000000000000001, subnet: subnet-00000000000000001, address: 10.0.208.4 }]
 "#;
 
@@ -101,6 +102,9 @@ pub(crate) const QUICK: [(&str, &str); 6] = [
     ("FREEBOARD_BACKOFF_MAX_SECONDS", "5"),
     ("FREEBOARD_ADD_WAIT_SECONDS", "5"),
 ];
+
+/// An interface that carried addresses makes way a minute after it came, at the earliest.
+const AGED: Duration = Duration::from_secs(120);
 
 /// The quick settings and more.
 pub(crate) fn quick<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -193,9 +197,9 @@ pub(crate) fn spill_over(stage: &Stage) -> Outcome {
     let settings = quick(&[("FREEBOARD_RANGE_PREFERENCE", "primary-first")]);
     let _agent = stage.start_agent(machine, &settings)?;
     let mut fleet = Fleet::new(stage, machine);
-    only(&fleet.start(names("first", 18))?, &["StillGrowing"])?;
-    require((in_range(&fleet, 10, 0), in_range(&fleet, 100, 64)) == (9, 9), format!("{:?}", fleet.addresses()))?;
-    let watched = fleet.watch(&names("first", 18))?;
+    only(&fleet.start(names("first", 20))?, &["StillGrowing"])?;
+    require((in_range(&fleet, 10, 0), in_range(&fleet, 100, 64)) == (10, 10), format!("{:?}", fleet.addresses()))?;
+    let watched = fleet.watch(&names("first", 20))?;
     wait_until("a pod beyond the room is refused for lack of addresses", || {
         let refusal = fleet.refused("beyond")?;
         let words = format!("{} {}", refusal.message, refusal.details);
@@ -203,14 +207,14 @@ pub(crate) fn spill_over(stage: &Stage) -> Outcome {
     })?;
     fleet.close()?;
     inject(stage, &Fault::ReleaseSubnet { subnet: subnet(3) })?;
-    only(&fleet.start(names("second", 9))?, &["SubnetExhausted", "StillGrowing"])?;
-    require(in_range(&fleet, 100, 65) == 9, format!("the third range serves: {:?}", fleet.addresses()))?;
+    only(&fleet.start(names("second", 10))?, &["SubnetExhausted", "StillGrowing"])?;
+    require(in_range(&fleet, 100, 65) == 10, format!("the third range serves: {:?}", fleet.addresses()))?;
     fleet.reaches_all()?;
     fleet.close()?;
     // The foreign consumer comes back for what is left; pods do not notice, and what they free stays theirs.
     fill(stage, 3)?;
-    fleet.stop(&names("second", 9))?;
-    fleet.start(names("third", 9))?;
+    fleet.stop(&names("second", 10))?;
+    fleet.start(names("third", 10))?;
     fleet.reaches_all()?;
     fleet.close()?;
     never_silent(watched)
@@ -242,7 +246,7 @@ pub(crate) fn replacement(stage: &Stage) -> Outcome {
     let watched = fleet.watch(staying)?;
     inject(stage, &Fault::ReleaseSubnet { subnet: subnet(2) })?;
     fleet.stop(leaving)?;
-    wait_until("an interface in the subnet with room takes the place", || {
+    wait_within(AGED, "an interface in the subnet with room takes the place", || {
         let subnets: Vec<_> = books::interfaces(stage, machine)?.into_iter().map(|one| one.subnet_id).collect();
         Ok(if subnets.contains(&subnet(2)) { Ok(()) } else { Err(format!("{subnets:?}")) })
     })?;
