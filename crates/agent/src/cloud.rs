@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use freeboard_address::{Addresses, AttachmentId, Cidr, EniId, MacAddress, Prefixes, SubnetId};
+use freeboard_address::{AttachmentId, Cidr, EniId, MacAddress, SecurityGroupId, SubnetId};
 use freeboard_ec2::{
     AssignPrivateIpAddresses, AttachNetworkInterface, AttachmentStatus, CreateNetworkInterface, CreateTags,
     DeleteNetworkInterface, DescribeNetworkInterfaces, DescribeSubnets, DetachNetworkInterface, Ec2Client, Ec2Error,
@@ -70,8 +70,13 @@ impl Operations for Cloud {
         match operation {
             CloudOperation::DescribeSubnets => self.describe_subnets().await,
             CloudOperation::DescribeInterfaces => self.describe_interfaces().await,
-            CloudOperation::CreateInterface { subnet, addresses, prefixes, token } => {
-                self.create(subnet, addresses, prefixes, token).await
+            CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token } => {
+                let take = match (addresses.is_zero(), prefixes.is_zero()) {
+                    (_, false) => Some(Take::Prefixes(prefixes)),
+                    (false, true) => Some(Take::Addresses(addresses)),
+                    (true, true) => None,
+                };
+                self.create(subnet, take, groups, token).await
             }
             CloudOperation::AttachInterface { interface, device_index } => self.attach(interface, device_index).await,
             CloudOperation::PrepareInterface { interface, device_index } => self.prepare(interface, device_index).await,
@@ -146,11 +151,17 @@ impl Cloud {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).interfaces.insert(interface.id.clone(), seen);
     }
 
-    async fn create(&self, subnet: SubnetId, addresses: Addresses, prefixes: Prefixes, token: String) -> Outcome {
+    async fn create(
+        &self,
+        subnet: SubnetId,
+        take: Option<Take>,
+        groups: Vec<SecurityGroupId>,
+        token: String,
+    ) -> Outcome {
         let unsettled = self.seen.lock().unwrap_or_else(PoisonError::into_inner).unsettled.remove(&token);
         let request = match unsettled {
             Some(request) => request,
-            None => self.new_interface(subnet, addresses, prefixes, token.clone()).await,
+            None => self.new_interface(subnet, take, groups, token.clone()).await,
         };
         let created = self.ec2.create_network_interface(&request).await.map_err(|error| {
             tracing::error!(%error, "Failed to CreateNetworkInterface for subnet {}", request.subnet);
@@ -169,19 +180,11 @@ impl Cloud {
     async fn new_interface(
         &self,
         subnet: SubnetId,
-        addresses: Addresses,
-        prefixes: Prefixes,
+        take: Option<Take>,
+        groups: Vec<SecurityGroupId>,
         token: String,
     ) -> CreateNetworkInterface {
-        let groups = self.metadata.groups().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the primary interface's security groups; taking those of the start");
-            self.metadata.primary.groups.clone()
-        });
-        let take = match (addresses.is_zero(), prefixes.is_zero()) {
-            (_, false) => Some(Take::Prefixes(prefixes)),
-            (false, true) => Some(Take::Addresses(addresses)),
-            (true, true) => None,
-        };
+        let groups = if groups.is_empty() { self.primary_groups().await } else { groups };
         CreateNetworkInterface {
             description: Some(tags::description(&self.facts.instance)),
             groups,
@@ -190,6 +193,13 @@ impl Cloud {
             client_token: Some(token),
             ..CreateNetworkInterface::new(subnet)
         }
+    }
+
+    async fn primary_groups(&self) -> Vec<SecurityGroupId> {
+        self.metadata.groups().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the primary interface's security groups; taking those of the start");
+            self.metadata.primary.groups.clone()
+        })
     }
 
     async fn attach(&self, interface: EniId, device_index: u32) -> Outcome {

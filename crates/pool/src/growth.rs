@@ -134,7 +134,7 @@ impl Pool {
             });
         }
         if self.interface_slots_left() > 0 {
-            for subnet in self.subnets.candidates(&self.settings, &self.facts) {
+            for subnet in self.candidates() {
                 let obstacle = if unanswered {
                     Some(Obstacle::Busy { spare: u32::MAX, patient_until: Timestamp::MAX })
                 } else {
@@ -160,7 +160,7 @@ impl Pool {
                 let pause = host.map(|_| Obstacle::Host(id.clone())).or_else(|| self.paused(Action::Prepare, now));
                 (Way::Prepare(id), pause)
             }
-            Phase::Ready if spare > 0 && interface.full_since.is_none() && !self.is_excluded(interface) => {
+            Phase::Ready if spare > 0 && interface.full_since.is_none() && self.may_carry_more(interface) => {
                 let obstacle = self.paused(Action::Assign, now);
                 (Way::Assign(id), obstacle.or_else(|| self.subnet_obstacle(&interface.subnet, 1, now)))
             }
@@ -257,7 +257,7 @@ impl Pool {
         let open = self.store.interfaces.values().filter(|interface| {
             interface.is_open()
                 && interface.full_since.is_none()
-                && !self.is_excluded(interface)
+                && self.may_carry_more(interface)
                 && !self.subnets.is_exhausted(&interface.subnet, now)
         });
         let slots: u32 = open.map(|interface| self.slots_per_interface() - self.slots_taken(interface)).sum();
@@ -344,6 +344,7 @@ impl Pool {
         let here = |interface: &&Interface| {
             interface.subnet == *subnet
                 && interface.full_since.is_none()
+                && self.may_carry_more(interface)
                 && (interface.is_open() || interface.is_coming())
         };
         let slots = self.slots_per_interface();
@@ -370,7 +371,8 @@ impl Pool {
                 let (addresses, prefixes) =
                     if in_prefixes { (Addresses::ZERO, Prefixes(count)) } else { (Addresses(count), Prefixes::ZERO) };
                 let token = self.next_token();
-                self.start(CloudOperation::CreateInterface { subnet: subnet.clone(), addresses, prefixes, token }, now);
+                let (subnet, groups) = (subnet.clone(), self.groups());
+                self.start(CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token }, now);
             }
             Way::Attach(_) | Way::Prepare(_) => {}
         }
@@ -461,6 +463,12 @@ impl Pool {
 
     pub(crate) fn rank(&self, subnet: &SubnetId) -> u8 {
         self.subnets.rank(subnet, self.settings.preference, &self.facts)
+    }
+
+    /// Whether more addresses for pods may be taken on an interface. What it carries already is used in any case.
+    fn may_carry_more(&self, interface: &Interface) -> bool {
+        let is_reserved = interface.id == self.facts.primary_interface && self.is_primary_reserved();
+        !is_reserved && !self.is_excluded(interface)
     }
 
     pub(crate) fn is_excluded(&self, interface: &Interface) -> bool {

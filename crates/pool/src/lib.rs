@@ -15,6 +15,7 @@ mod input;
 mod lean;
 mod persist;
 mod placement;
+mod pod_subnets;
 mod policy;
 mod pool;
 mod reconcile;
@@ -35,6 +36,7 @@ pub use input::{
     ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
+pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};
 pub use pool::Pool;
 pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{

@@ -15,6 +15,7 @@ use crate::input::{
 };
 use crate::lean::Lean;
 use crate::persist::Journal;
+use crate::pod_subnets::PodSubnets;
 use crate::policy::Aim;
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
@@ -63,13 +64,14 @@ pub struct Pool {
     pub(crate) early_dels: Vec<(RequestId, DelRequest)>,
 
     pub(crate) subnets: Subnets,
+    pub(crate) pod_subnets: PodSubnets,
     pub(crate) operations: BTreeMap<OperationId, Operation>,
     pub(crate) last_operation: u64,
     /// Creations whose answer was lost; repeated with the same token.
     pub(crate) lost_creations: Vec<CloudOperation>,
     pub(crate) actions: BTreeMap<Action, Pause>,
     pub(crate) hosts: BTreeMap<EniId, Pause>,
-    /// Interfaces that the pool leaves alone, with their device index.
+    /// Interfaces on the first network card that the pool leaves alone, with their device index.
     pub(crate) unmanaged: BTreeMap<EniId, u32>,
     /// Fewer interfaces than the type's limit, as the cloud taught; and until when this is believed.
     pub(crate) learned_limit: Option<(u32, Timestamp)>,
@@ -114,6 +116,7 @@ impl Pool {
             restored: false,
             early_dels: Vec::new(),
             subnets: Subnets::default(),
+            pod_subnets: PodSubnets::Discovered,
             operations: BTreeMap::new(),
             last_operation: 0,
             lost_creations: Vec::new(),

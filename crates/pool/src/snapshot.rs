@@ -6,7 +6,6 @@ use crate::effect::CloudOperation;
 use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling};
 use crate::pool::Pool;
 use crate::store::{Block, Cell, Interface, Phase};
-use crate::subnets::Subnets;
 use crate::view::{
     AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
     SubnetView, Tally,
@@ -75,7 +74,7 @@ impl Pool {
 
     fn subnet_views(&self) -> Vec<SubnetView> {
         let views = self.subnets.iter().map(|subnet| {
-            let verdict = Subnets::judge(subnet, &self.settings, &self.facts);
+            let verdict = self.judge(subnet);
             SubnetView {
                 id: subnet.id.clone(),
                 cidr: subnet.cidr,
