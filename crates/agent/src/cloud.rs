@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use freeboard_address::{Addresses, AttachmentId, Cidr, EniId, MacAddress, Prefixes, SubnetId};
+use freeboard_address::{AttachmentId, Cidr, EniId, MacAddress, SecurityGroupId, SubnetId};
 use freeboard_ec2::{
     AssignPrivateIpAddresses, AttachNetworkInterface, AttachmentStatus, CreateNetworkInterface, CreateTags,
     DeleteNetworkInterface, DescribeNetworkInterfaces, DescribeSubnets, DetachNetworkInterface, Ec2Client, Ec2Error,
@@ -70,8 +70,13 @@ impl Operations for Cloud {
         match operation {
             CloudOperation::DescribeSubnets => self.describe_subnets().await,
             CloudOperation::DescribeInterfaces => self.describe_interfaces().await,
-            CloudOperation::CreateInterface { subnet, addresses, prefixes, token } => {
-                self.create(subnet, addresses, prefixes, token).await
+            CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token } => {
+                let take = match (addresses.is_zero(), prefixes.is_zero()) {
+                    (_, false) => Some(Take::Prefixes(prefixes)),
+                    (false, true) => Some(Take::Addresses(addresses)),
+                    (true, true) => None,
+                };
+                self.create(subnet, take, groups, token).await
             }
             CloudOperation::AttachInterface { interface, device_index } => self.attach(interface, device_index).await,
             CloudOperation::PrepareInterface { interface, device_index } => self.prepare(interface, device_index).await,
@@ -85,12 +90,9 @@ impl Operations for Cloud {
             }
             CloudOperation::Unassign { interface, addresses, prefixes } => {
                 let request = UnassignPrivateIpAddresses { interface: interface.clone(), addresses, prefixes };
-                match self.ec2.unassign_private_ip_addresses(&request).await {
-                    Ok(()) => Ok(CloudSuccess::Unassigned(interface)),
-                    // What is not assigned any more has been given back.
-                    Err(error) if error.class == ErrorClass::NotFound => Ok(CloudSuccess::Unassigned(interface)),
-                    Err(error) => Err(failure(&error)),
-                }
+                // EC2 refuses the call as a whole when one of the addresses is not there any more; the others still are.
+                let unassigned = self.ec2.unassign_private_ip_addresses(&request).await;
+                unassigned.map(|()| CloudSuccess::Unassigned(interface)).map_err(|error| failure(&error))
             }
             CloudOperation::ReleaseInterface { interface } => self.release(interface).await,
         }
@@ -149,11 +151,17 @@ impl Cloud {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).interfaces.insert(interface.id.clone(), seen);
     }
 
-    async fn create(&self, subnet: SubnetId, addresses: Addresses, prefixes: Prefixes, token: String) -> Outcome {
+    async fn create(
+        &self,
+        subnet: SubnetId,
+        take: Option<Take>,
+        groups: Vec<SecurityGroupId>,
+        token: String,
+    ) -> Outcome {
         let unsettled = self.seen.lock().unwrap_or_else(PoisonError::into_inner).unsettled.remove(&token);
         let request = match unsettled {
             Some(request) => request,
-            None => self.new_interface(subnet, addresses, prefixes, token.clone()).await,
+            None => self.new_interface(subnet, take, groups, token.clone()).await,
         };
         let created = self.ec2.create_network_interface(&request).await.map_err(|error| {
             tracing::error!(%error, "Failed to CreateNetworkInterface for subnet {}", request.subnet);
@@ -172,19 +180,11 @@ impl Cloud {
     async fn new_interface(
         &self,
         subnet: SubnetId,
-        addresses: Addresses,
-        prefixes: Prefixes,
+        take: Option<Take>,
+        groups: Vec<SecurityGroupId>,
         token: String,
     ) -> CreateNetworkInterface {
-        let groups = self.metadata.groups().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the primary interface's security groups; taking those of the start");
-            self.metadata.primary.groups.clone()
-        });
-        let take = match (addresses.is_zero(), prefixes.is_zero()) {
-            (_, false) => Some(Take::Prefixes(prefixes)),
-            (false, true) => Some(Take::Addresses(addresses)),
-            (true, true) => None,
-        };
+        let groups = if groups.is_empty() { self.primary_groups().await } else { groups };
         CreateNetworkInterface {
             description: Some(tags::description(&self.facts.instance)),
             groups,
@@ -193,6 +193,13 @@ impl Cloud {
             client_token: Some(token),
             ..CreateNetworkInterface::new(subnet)
         }
+    }
+
+    async fn primary_groups(&self) -> Vec<SecurityGroupId> {
+        self.metadata.groups().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the primary interface's security groups; taking those of the start");
+            self.metadata.primary.groups.clone()
+        })
     }
 
     async fn attach(&self, interface: EniId, device_index: u32) -> Outcome {
@@ -357,12 +364,9 @@ fn failure(error: &Ec2Error) -> CloudFailure {
         ErrorClass::Throttled => FailureKind::Throttled,
         ErrorClass::NotAuthorized => FailureKind::NotAuthorized,
         ErrorClass::NotFound => FailureKind::NotFound,
+        ErrorClass::Unavailable => FailureKind::Unavailable,
         ErrorClass::Uncertain => FailureKind::Uncertain,
-        ErrorClass::InUse
-        | ErrorClass::Conflict
-        | ErrorClass::Unavailable
-        | ErrorClass::Invalid
-        | ErrorClass::Other => FailureKind::Other,
+        ErrorClass::InUse | ErrorClass::Conflict | ErrorClass::Invalid | ErrorClass::Other => FailureKind::Other,
     };
     let detail = format!("{}: {}", error.code, error.message);
     CloudFailure { kind, action: error.action.as_str().to_owned(), detail, at: Timestamp::now() }

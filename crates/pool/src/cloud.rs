@@ -160,7 +160,11 @@ impl Pool {
                 self.refused_whole(&operation.operation);
                 self.pause(action, failure, now);
             }
-            FailureKind::Uncertain | FailureKind::Other => {
+            FailureKind::Unavailable if Self::had_no_effect(&operation.operation) => {
+                self.refused_whole(&operation.operation);
+                self.pause(action, failure, now);
+            }
+            FailureKind::Unavailable | FailureKind::Uncertain | FailureKind::Other => {
                 if action == Action::Create && failure.kind == FailureKind::Uncertain {
                     // Its repetition with the same token settles it. One that fails for good must not be repeated for ever.
                     self.lost_creations.push(operation.operation.clone());
@@ -185,6 +189,7 @@ impl Pool {
             | FailureKind::Throttled
             | FailureKind::NotFound
             | FailureKind::Host
+            | FailureKind::Unavailable
             | FailureKind::Other => pacing.backoff_min,
         };
         let max = pacing.backoff_max.max(min);
@@ -199,6 +204,7 @@ impl Pool {
             | FailureKind::NotAuthorized
             | FailureKind::NotFound
             | FailureKind::Host
+            | FailureKind::Unavailable
             | FailureKind::Uncertain
             | FailureKind::Other => backoff,
         };
@@ -207,6 +213,18 @@ impl Pool {
             Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };
         self.decide(format!("call {} again from {until} on", pause.action), format!("it failed: {}", pause.detail));
         self.actions.insert(action, pause);
+    }
+
+    /// Whether an operation whose last call was not taken on changed nothing: those of several calls may have come half-way.
+    fn had_no_effect(operation: &CloudOperation) -> bool {
+        match Action::of(operation) {
+            Action::DescribeSubnets
+            | Action::DescribeInterfaces
+            | Action::Create
+            | Action::Assign
+            | Action::Unassign => true,
+            Action::Attach | Action::Prepare | Action::Release => false,
+        }
     }
 
     /// The call had no effect for sure: what it was to give back can be given to pods again.
@@ -379,6 +397,7 @@ fn meaning(operation: &CloudOperation, kind: FailureKind) -> FailureKind {
         | FailureKind::Host
         | FailureKind::Throttled
         | FailureKind::NotAuthorized
+        | FailureKind::Unavailable
         | FailureKind::Uncertain
         | FailureKind::Other => true,
     };

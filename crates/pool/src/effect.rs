@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use freeboard_address::{Addresses, Cidr, EniId, PodKey, Prefixes, SubnetId};
+use freeboard_address::{Addresses, Cidr, EniId, PodKey, Prefixes, SecurityGroupId, SubnetId};
 
 use crate::cause::Refusal;
 use crate::decision::{Choice, Reason};
@@ -37,6 +37,8 @@ pub enum CloudOperation {
         addresses: Addresses,
         /// Prefixes to take with it.
         prefixes: Prefixes,
+        /// Its security groups; the primary interface's when empty.
+        groups: Vec<SecurityGroupId>,
         /// `ClientToken`: when the answer is lost, the call is repeated with the same token and brings the same interface.
         token: String,
     },

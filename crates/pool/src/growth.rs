@@ -143,7 +143,7 @@ impl Pool {
             });
         }
         if self.interface_slots_left() > 0 {
-            for subnet in self.subnets.candidates(&self.settings, &self.facts) {
+            for subnet in self.candidates() {
                 let obstacle = if unanswered {
                     Some(Obstacle::Busy { spare: u32::MAX, patient_until: Timestamp::MAX })
                 } else {
@@ -169,7 +169,7 @@ impl Pool {
                 let pause = host.map(|_| Obstacle::Host(id.clone())).or_else(|| self.paused(Action::Prepare, now));
                 (Way::Prepare(id), pause)
             }
-            Phase::Ready if spare > 0 && interface.full_since.is_none() && !self.is_excluded(interface) => {
+            Phase::Ready if spare > 0 && interface.full_since.is_none() && self.may_carry_more(interface) => {
                 let obstacle = self.paused(Action::Assign, now);
                 (Way::Assign(id), obstacle.or_else(|| self.subnet_obstacle(&interface.subnet, 1, now)))
             }
@@ -181,7 +181,16 @@ impl Pool {
             (None, None) if interface.phase == Phase::Unprepared && !interface.attached => Some(interface.since),
             (None, None) => None,
         };
-        let busy = busy_since.map(|since| Obstacle::Busy { spare, patient_until: later(since, PATIENCE) });
+        // What only a look can settle is not on its way while looks fail.
+        let pause = match (interface.operation, interface.unsettled) {
+            (None, Some(_)) => self.paused(Action::DescribeInterfaces, now).or(pause),
+            _ => pause,
+        };
+        let is_blind =
+            interface.operation.is_none() && matches!(pause, Some(Obstacle::Paused(Action::DescribeInterfaces)));
+        let busy = busy_since
+            .filter(|_| !is_blind)
+            .map(|since| Obstacle::Busy { spare, patient_until: later(since, PATIENCE) });
         Some(Route { way, rank, obstacle: busy.or(pause) })
     }
 
@@ -257,7 +266,7 @@ impl Pool {
         let open = self.store.interfaces.values().filter(|interface| {
             interface.is_open()
                 && interface.full_since.is_none()
-                && !self.is_excluded(interface)
+                && self.may_carry_more(interface)
                 && !self.subnets.is_exhausted(&interface.subnet, now)
         });
         let slots: u32 = open.map(|interface| self.slots_per_interface() - self.slots_taken(interface)).sum();
@@ -344,6 +353,7 @@ impl Pool {
         let here = |interface: &&Interface| {
             interface.subnet == *subnet
                 && interface.full_since.is_none()
+                && self.may_carry_more(interface)
                 && (interface.is_open() || interface.is_coming())
         };
         let slots = self.slots_per_interface();
@@ -369,7 +379,8 @@ impl Pool {
                 let cidr = self.subnets.get(subnet).map(|subnet| subnet.cidr);
                 self.decide(Choice::CreateInterface { subnet: subnet.clone(), cidr, addresses, prefixes }, why);
                 let token = self.next_token();
-                self.start(CloudOperation::CreateInterface { subnet: subnet.clone(), addresses, prefixes, token }, now);
+                let (subnet, groups) = (subnet.clone(), self.groups());
+                self.start(CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token }, now);
             }
             Way::Attach(_) | Way::Prepare(_) => {}
         }
@@ -460,6 +471,12 @@ impl Pool {
 
     pub(crate) fn rank(&self, subnet: &SubnetId) -> u8 {
         self.subnets.rank(subnet, self.settings.preference, &self.facts)
+    }
+
+    /// Whether more addresses for pods may be taken on an interface. What it carries already is used in any case.
+    fn may_carry_more(&self, interface: &Interface) -> bool {
+        let is_reserved = interface.id == self.facts.primary_interface && self.is_primary_reserved();
+        !is_reserved && !self.is_excluded(interface)
     }
 
     pub(crate) fn is_excluded(&self, interface: &Interface) -> bool {

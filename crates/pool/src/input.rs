@@ -325,6 +325,8 @@ pub enum FailureKind {
     NotAuthorized,
     /// The object does not exist (any more).
     NotFound,
+    /// The cloud could not be reached or did not take the call on: nothing happened.
+    Unavailable,
     /// The answer was lost after the request had left: the effect may have happened.
     Uncertain,
     /// The host could not be set up for the interface (link missing, netlink error).

@@ -17,6 +17,7 @@ mod input;
 mod lean;
 mod persist;
 mod placement;
+mod pod_subnets;
 mod policy;
 mod pool;
 mod reconcile;
@@ -39,6 +40,7 @@ pub use input::{
     RestoredAllocation, RestoredCooling, Revision, Targets,
 };
 pub use lean::Forecast;
+pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};
 pub use pool::Pool;
 pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{

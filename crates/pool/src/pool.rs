@@ -16,6 +16,7 @@ use crate::input::{
 };
 use crate::lean::Lean;
 use crate::persist::Journal;
+use crate::pod_subnets::PodSubnets;
 use crate::policy::{Aim, Figures};
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
@@ -67,6 +68,7 @@ pub struct Pool {
     pub(crate) early_dels: Vec<(RequestId, DelRequest)>,
 
     pub(crate) subnets: Subnets,
+    pub(crate) pod_subnets: PodSubnets,
     pub(crate) operations: BTreeMap<OperationId, Operation>,
     pub(crate) last_operation: u64,
     /// The figures while consequences are drawn, and the last operation when they were counted.
@@ -75,7 +77,7 @@ pub struct Pool {
     pub(crate) lost_creations: Vec<CloudOperation>,
     pub(crate) actions: BTreeMap<Action, Pause>,
     pub(crate) hosts: BTreeMap<EniId, Pause>,
-    /// Interfaces that the pool leaves alone, with their device index.
+    /// Interfaces on the first network card that the pool leaves alone, with their device index.
     pub(crate) unmanaged: BTreeMap<EniId, u32>,
     /// Fewer interfaces than the type's limit, as the cloud taught; and until when this is believed.
     pub(crate) learned_limit: Option<(u32, Timestamp)>,
@@ -122,6 +124,7 @@ impl Pool {
             restored: false,
             early_dels: Vec::new(),
             subnets: Subnets::default(),
+            pod_subnets: PodSubnets::Discovered,
             operations: BTreeMap::new(),
             last_operation: 0,
             counted: None,

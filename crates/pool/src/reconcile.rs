@@ -41,7 +41,10 @@ impl Pool {
             let is_idle = self.store.interfaces.get(&interface.id).is_none_or(|known| known.tally().assigned == 0);
             if !self.is_managed(&interface) && is_idle {
                 self.drop_interface(&interface.id, "its interface is not the pool's any more", now);
-                self.unmanaged.insert(interface.id, interface.device_index);
+                // Each network card has slots and device indices of its own; pods use the first.
+                if interface.network_card == 0 {
+                    self.unmanaged.insert(interface.id, interface.device_index);
+                }
             } else {
                 self.reconcile_interface(&interface, look, now);
             }

@@ -8,9 +8,9 @@ use crate::cause::{Cause, Place, Refusal};
 use crate::effect::CloudOperation;
 use crate::growth::{Obstacle, Route, Way};
 use crate::input::FailureKind;
+use crate::pod_subnets::PodSubnets;
 use crate::pool::Pool;
 use crate::store::{Interface, Phase};
-use crate::subnets::Subnets;
 
 impl Refusal {
     fn new(cause: Cause, place: Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -225,8 +225,7 @@ impl Pool {
 
     /// What can be done when subnets are full, the cheapest first.
     fn remedy_for_room(&self, slots: u32) -> String {
-        let idle =
-            self.subnets.iter().filter(|s| !Subnets::judge(s, &self.settings, &self.facts).allowed && s.free.0 > 1);
+        let idle = self.subnets.iter().filter(|s| !self.judge(s).allowed && s.free.0 > 1);
         let best = idle.max_by_key(|subnet| (subnet.free, subnet.id.clone()));
         match (slots, best) {
             (0, _) => "release warm addresses of other nodes in this subnet, or run the pod on another node".to_owned(),
@@ -241,8 +240,31 @@ impl Pool {
         }
     }
 
+    /// Custom networking names no subnet that can be used.
+    fn explain_configuration(&self, figures: &str) -> Refusal {
+        let slots = self.interface_slots_left();
+        let zone = &self.facts.zone;
+        let (what, remedy) = match &self.pod_subnets {
+            PodSubnets::Configured(config) => (
+                format!("ENIConfig {:?} names {}, which is no subnet of {zone}", config.name, config.subnet),
+                format!("name a subnet of {zone} in ENIConfig {:?}, or choose another for this node", config.name),
+            ),
+            PodSubnets::Missing { name } => (
+                format!("eniconfig is not available: there is no ENIConfig named {name:?}"),
+                format!("create ENIConfig {name:?}, or name another by the node's label or annotation"),
+            ),
+            PodSubnets::Discovered => ("no subnet allows pods".to_owned(), self.remedy_for_room(slots)),
+        };
+        Refusal::new(
+            Cause::NoSubnetAllowed,
+            Place::Node,
+            format!("{figures} and {slots} interface slots are left, but {what}"),
+            remedy,
+        )
+    }
+
     fn others_than(&self, subnet: &SubnetId) -> usize {
-        self.subnets.candidates(&self.settings, &self.facts).iter().filter(|other| *other != subnet).count()
+        self.candidates().iter().filter(|other| *other != subnet).count()
     }
 
     fn usable_tally(&self) -> crate::view::Tally {
@@ -261,6 +283,9 @@ impl Pool {
         let instance_type = &self.facts.instance_type;
         let interfaces = self.store.interfaces.len() + self.unmanaged.len();
         let figures = format!("{} of {} addresses are assigned", tally.assigned, tally.total);
+        if self.interface_slots_left() > 0 && self.is_primary_reserved() {
+            return self.explain_configuration(&figures);
+        }
         if self.interface_slots_left() > 0 {
             return Refusal::new(
                 Cause::NoSubnetAllowed,
@@ -320,6 +345,7 @@ fn explain_pause(action: Action, pause: &Pause) -> Refusal {
         | FailureKind::NotFound
         | FailureKind::Uncertain
         | FailureKind::Host
+        | FailureKind::Unavailable
         | FailureKind::Other => (
             Cause::CloudUnavailable,
             format!("{api} failed or did not answer"),

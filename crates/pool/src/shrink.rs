@@ -118,7 +118,7 @@ impl Pool {
             return None;
         }
         let roomy = |subnet: &_| matches!(self.subnets.allowance(subnet, 2, now), Allowance::UpTo(most) if most >= 2);
-        let target = self.subnets.candidates(&self.settings, &self.facts).into_iter().find(roomy)?;
+        let target = self.candidates().into_iter().find(roomy)?;
         let slots = self.slots_per_interface();
         let in_full_subnets = self.store.interfaces.values().filter(|interface| {
             interface.id != self.facts.primary_interface

@@ -75,7 +75,7 @@ impl Pool {
 
     fn subnet_views(&self) -> Vec<SubnetView> {
         let views = self.subnets.iter().map(|subnet| {
-            let verdict = Subnets::judge(subnet, &self.settings, &self.facts);
+            let verdict = self.judge(subnet);
             SubnetView {
                 id: subnet.id.clone(),
                 cidr: subnet.cidr,

@@ -198,7 +198,7 @@ pub struct PoolView {
     pub waiting_since: Option<Timestamp>,
     /// Interfaces that the pool manages, by device index.
     pub interfaces: Vec<InterfaceView>,
-    /// Interfaces on the instance that the pool leaves alone.
+    /// Interfaces on the first network card that the pool leaves alone.
     pub unmanaged_interfaces: u32,
     /// Interfaces that the node may have: the type's limit, `MAX_ENI`, or a lower limit learned from the cloud.
     pub interface_limit: u32,

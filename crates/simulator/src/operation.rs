@@ -28,7 +28,7 @@ impl Run {
         let call = match operation.clone() {
             CloudOperation::DescribeSubnets => Some(Ec2Call::DescribeSubnets),
             CloudOperation::DescribeInterfaces => Some(Ec2Call::DescribeInterfaces(instance)),
-            CloudOperation::CreateInterface { subnet, addresses, prefixes, token } => {
+            CloudOperation::CreateInterface { subnet, addresses, prefixes, token, .. } => {
                 Some(Ec2Call::Create { instance, subnet, addresses, prefixes, token })
             }
             CloudOperation::AttachInterface { interface, device_index } => {

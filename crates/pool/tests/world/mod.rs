@@ -359,7 +359,7 @@ impl World {
         match operation {
             CloudOperation::DescribeSubnets => Ok(CloudSuccess::Subnets(self.observed_subnets())),
             CloudOperation::DescribeInterfaces => Ok(CloudSuccess::Interfaces(self.observed_interfaces())),
-            CloudOperation::CreateInterface { subnet, addresses, prefixes, token } => {
+            CloudOperation::CreateInterface { subnet, addresses, prefixes, token, .. } => {
                 if let Some(known) = self.interfaces.values().find(|known| known.token == *token) {
                     return Ok(CloudSuccess::Created(known.seen.clone()));
                 }
