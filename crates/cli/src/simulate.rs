@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
-use freeboard_simulator::{Comparison, Failure, FaultSettings, Loads, Replay, Run, Scenario, Summary, Workload};
+use freeboard_simulator::{
+    Animal, Comparison, Failure, FaultSettings, Loads, Replay, Run, Scenario, Summary, Workload, ZOO,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The scenarios that come with the program.
@@ -19,6 +21,9 @@ const SHIPPED: [(&str, &str); 7] = [
     ("mode-switch", include_str!("../../../scenarios/mode-switch.yaml")),
     ("lean", include_str!("../../../scenarios/lean.yaml")),
 ];
+
+/// An animal of the zoo that no check finds in so many seeds has escaped.
+const ZOO_SEEDS: u64 = 200;
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -45,6 +50,10 @@ pub(crate) struct SimulateArguments {
     /// Make the run of this replay file again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "faults_per_hour"])]
     replay: Option<PathBuf>,
+    /// Hunt the wrong behaviours of the zoo, or one of them by name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "",
+        conflicts_with_all = ["scenario", "seed", "seeds", "faults_per_hour", "replay", "until"])]
+    zoo: Option<String>,
     /// Show the state at this step, and what the step changed
     #[arg(long, value_name = "STEP")]
     until: Option<u64>,
@@ -64,6 +73,9 @@ pub(crate) struct SimulateArguments {
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     if arguments.compare_policies {
         return compare_policies(arguments);
+    }
+    if let Some(name) = &arguments.zoo {
+        return zoo(name, arguments.json);
     }
     let replay = match &arguments.replay {
         Some(file) => Replay::parse(&read(file)?).with_context(|| file.display().to_string())?,
@@ -128,6 +140,38 @@ fn comparison_table(comparisons: &[Comparison]) -> String {
 
 fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Hunts all animals, or the one of this name, and tells how many seeds each check took.
+fn zoo(name: &str, json: bool) -> Result<()> {
+    let animals: Vec<&Animal> = if name.is_empty() {
+        ZOO.iter().collect()
+    } else {
+        let names = || ZOO.iter().map(|animal| animal.name).collect::<Vec<_>>().join(", ");
+        vec![Animal::named(name).with_context(|| format!("{name:?} is no animal of the zoo ({})", names()))?]
+    };
+    if !json {
+        anstream::println!("{:28} {:22} {:>5}  re-creates", "animal", "found by", "seeds");
+    }
+    let mut trails = Vec::new();
+    for animal in animals {
+        for trail in animal.hunt(ZOO_SEEDS)? {
+            let seeds = trail.seeds.map_or_else(|| "none".to_owned(), |seeds| seeds.to_string());
+            if !json {
+                let Animal { name, recreates, reference, .. } = animal;
+                anstream::println!("{name:28} {:22} {seeds:>5}  {recreates} ({reference})", trail.check);
+            }
+            trails.push(trail);
+        }
+    }
+    if json {
+        anstream::println!("{}", serde_json::to_string_pretty(&trails)?);
+    }
+    let escaped = trails.iter().filter(|trail| trail.seeds.is_none()).count();
+    if escaped > 0 {
+        bail!("{escaped} of {} hunts found nothing in {ZOO_SEEDS} seeds", trails.len());
+    }
+    Ok(())
 }
 
 fn scenario(arguments: &SimulateArguments) -> Result<Scenario> {

@@ -52,7 +52,7 @@ impl Namespace {
         let name = name.into();
         let network = File::open("/proc/thread-self/ns/net")
             .map_err(|source| LabError::Namespace { name: name.clone(), source })?;
-        Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) })
+        Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: None }) })
     }
 
     /// A network namespace that a program has pinned at `path` in this namespace's mounts.
@@ -63,7 +63,7 @@ impl Namespace {
         let name = path.display().to_string();
         let network =
             self.run(|| File::open(path))?.map_err(|source| LabError::Namespace { name: name.clone(), source })?;
-        Ok(Self { inner: Arc::new(Inner { name, network, mounts: None }) })
+        Ok(Self { inner: Arc::new(Inner { name, network: Arc::new(network.into()), mounts: None }) })
     }
 
     /// Makes an empty network namespace together with a mount namespace in which `prepare` has mounted what it needs.

@@ -6,7 +6,6 @@ use crate::effect::CloudOperation;
 use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling};
 use crate::pool::Pool;
 use crate::store::{Assignment, Block, Cell, Interface, Phase};
-use crate::subnets::Subnets;
 use crate::view::{
     AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
     SubnetView, Tally,

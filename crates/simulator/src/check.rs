@@ -41,15 +41,15 @@ checks! {
     CooldownRespected = "cooldown-respected",
     /// Every request is answered, once, in time.
     AnsweredInTime = "answered-in-time",
+    /// As long as nothing has gone wrong, no ADD is refused while the node, an interface or a subnet has room.
+    RefusedWithoutRoom = "refused-without-room",
     /// Every refusal names cause, place, figures and remedy.
     RefusalComplete = "refusal-complete",
     /// The pool's own audit finds nothing.
     PoolAudit = "pool-audit",
     /// What the pool counts as usable is what the cloud has on the interface, and the sums close.
     BooksClose = "books-close",
-    /// The cloud's own audit finds nothing.
-    CloudAudit = "cloud-audit",
-    /// At most one change is in flight per interface, and few calls at all.
+    /// At most one change is in flight per interface, and calls are few: in flight, and made within a short time.
     CallsBounded = "calls-bounded",
     /// The pool never asks to be woken in the past again and again.
     NoSpinning = "no-spinning",

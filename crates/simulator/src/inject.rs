@@ -36,6 +36,7 @@ impl Run {
         if self.healthy {
             return;
         }
+        self.troubled = true;
         let index = self.random.index(self.nodes.len());
         self.note(|| format!("fault {:?} (node {index})", occurrence.class));
         match occurrence.class {
@@ -233,8 +234,8 @@ impl Run {
         }
     }
 
-    /// The liveness phase begins: the cloud is healthy, every fault ends, every agent is started anew as by an upgrade, and
-    /// the runtime collects its garbage.
+    /// The liveness phase begins: the cloud is healthy and every fault ends. Nobody restarts an agent, and the runtime
+    /// collects its garbage only where a DEL was lost for good.
     pub(crate) fn heal(&mut self) {
         self.healthy = true;
         self.cloud.clear_faults(self.now);
@@ -254,8 +255,10 @@ impl Run {
                 node.stale = None;
                 node.armed.clear();
             }
-            self.crash(index);
-            self.after(SignedDuration::from_secs(60), Event::Collect { node: index });
+            // Of a sandbox that ended without any DEL only the runtime's own list can tell.
+            if self.nodes.get(index).is_some_and(|node| node.lost_delete) {
+                self.after(SignedDuration::from_secs(60), Event::Collect { node: index });
+            }
         }
     }
 }

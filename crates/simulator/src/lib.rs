@@ -3,16 +3,19 @@
 //! [`Scenario::parse`] reads what is to happen; [`Run::new`] starts it under a seed; [`Run::step`] makes one step, after which
 //! every invariant ([`Check`]) is verified; [`Run::finish`] makes the rest and brings a [`Summary`], or the [`Failure`]. A run
 //! has a safety phase with faults and then a liveness phase on a healthy cloud. The same scenario, seed and commit bring the
-//! same steps to the byte. [`Replay`] makes a run again up to a step and shows state and difference.
+//! same steps to the byte. [`Replay`] makes a run again up to a step and shows state and difference. [`ZOO`] holds the wrong
+//! behaviours that the checks must find.
 
 mod call;
 mod check;
 mod compare;
 mod fault;
 mod inject;
+mod mischief;
 mod node;
 mod operation;
 mod plot;
+mod page;
 mod random;
 mod record;
 mod replay;
@@ -25,11 +28,13 @@ mod summary;
 mod verify;
 mod workload;
 mod world;
+mod zoo;
 
 pub use check::Check;
 pub use compare::{CompareError, Comparison, Load, Loads, Standing};
 pub use fault::{FaultClass, FaultSettings};
 pub use plot::PlotError;
+pub use page::zoo_page;
 pub use record::{Failure, Step, Violation};
 pub use replay::{REPLAY_VERSION, Replay, ReplayError, Shown};
 pub use run::Run;
@@ -37,3 +42,4 @@ pub use scenario::{Checking, NodeSettings, PoolChange, PoolChoice, Scenario, Sub
 pub use scenario_check::ScenarioError;
 pub use summary::{Sample, Summary, TimeToAddress};
 pub use workload::{PodAction, PodEvent, Workload, WorkloadError};
+pub use zoo::{Animal, Trail, ZOO};

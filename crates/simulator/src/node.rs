@@ -1,6 +1,6 @@
 //! One node: the pool engine, its simulated disk and kernel, and the runtime that asks for addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use freeboard_address::{AttachmentKey, EniId, PodKey};
@@ -176,12 +176,18 @@ pub(crate) struct Node {
     pub(crate) unwritten: bool,
     pub(crate) operations: BTreeMap<OperationId, Running>,
     pub(crate) open: BTreeMap<RequestId, Open>,
+    /// Requests that nobody waits for any more.
+    pub(crate) given_up: BTreeSet<RequestId>,
+    /// When this node's last calls to EC2 were made.
+    pub(crate) calls: VecDeque<Timestamp>,
     pub(crate) next_request: u64,
     pub(crate) next_container: u64,
     /// Links that the host sees.
     pub(crate) links: BTreeSet<EniId>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) sandboxes: BTreeMap<AttachmentKey, Sandbox>,
+    /// Whether a sandbox ended without any word of it.
+    pub(crate) lost_delete: bool,
     pub(crate) tombstones: BTreeMap<AttachmentKey, PodKey>,
     pub(crate) released: BTreeMap<Ipv4Addr, Release>,
     pub(crate) armed: BTreeMap<FaultClass, u32>,
@@ -214,11 +220,14 @@ impl Node {
             unwritten: false,
             operations: BTreeMap::new(),
             open: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            calls: VecDeque::new(),
             next_request: 0,
             next_container: 0,
             links: BTreeSet::new(),
             pods: BTreeMap::new(),
             sandboxes: BTreeMap::new(),
+            lost_delete: false,
             tombstones: BTreeMap::new(),
             released: BTreeMap::new(),
             armed: BTreeMap::new(),

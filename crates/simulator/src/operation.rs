@@ -6,6 +6,7 @@ use freeboard_vpc::{AttachmentStatus, Call, Outcome};
 use jiff::SignedDuration;
 
 use crate::call::{CallError, Ec2Answer, Ec2Call, observed, observed_subnet};
+use crate::mischief::Wrong;
 use crate::node::{Running, Stage};
 use crate::random::duration;
 use crate::run::{Event, Flight, Owner, Run};
@@ -75,6 +76,7 @@ impl Run {
             return;
         }
         self.series.count_call(flight.call.action());
+        self.count_call(flight.node);
         if flight.call.is_change()
             && let Some(node) = self.nodes.get_mut(flight.node)
         {
@@ -105,6 +107,10 @@ impl Run {
             }
         };
         self.touched.insert(flight.node);
+        if outcome.is_ok() && self.dies_after(&flight.call) {
+            self.crash(flight.node);
+            return;
+        }
         if matches!(outcome, Err(CallError::NoAnswer))
             && let (Some(interface), Some(node)) = (changed(&flight.call), self.nodes.get_mut(flight.node))
         {
@@ -113,11 +119,14 @@ impl Run {
         if self.nodes.get(flight.node).is_none_or(|node| node.incarnation != flight.incarnation) {
             return;
         }
+        let hasty = self.is_wrong(Wrong::NoBackOff);
+        let attempts = if hasty { u32::MAX } else { ATTEMPTS };
         if let Err(error) = &outcome
             && error.is_worth_repeating(&flight.call)
-            && flight.attempt < ATTEMPTS
+            && flight.attempt < attempts
         {
-            let pause = self.random.between(0.0, 0.2 * f64::from(1_u32 << (flight.attempt - 1)));
+            let most = 0.2 * f64::from(1_u32 << (flight.attempt - 1).min(3));
+            let pause = if hasty { 0.01 } else { self.random.between(0.0, most) };
             flight.attempt += 1;
             flight.answer_lost = false;
             self.after(duration(pause), Event::Issue(flight));
@@ -310,8 +319,13 @@ impl Run {
             return;
         }
         let time = node.time(now);
-        if let Some(pool) = &mut node.pool {
+        let listed = matches!(outcome, Ok(CloudSuccess::Interfaces(_)));
+        let Some(outcome) = self.distorted_outcome(index, outcome) else { return };
+        if let Some(pool) = self.nodes.get_mut(index).and_then(|node| node.pool.as_mut()) {
             pool.handle_cloud(id, outcome, time);
+        }
+        if listed {
+            self.restore_late(index);
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::call::{CallError, Ec2Call};
 use crate::check::Check;
 use crate::fault::Occurrence;
+use crate::mischief::{Mischief, Wrong};
 use crate::node::Node;
 use crate::random::{Random, duration};
 use crate::record::{Failure, Step, Violation};
@@ -65,6 +66,7 @@ pub(crate) enum Event {
     SweepAgain { node: usize, incarnation: u64, found: BTreeSet<EniId> },
     Collect { node: usize },
     Settings(Box<PoolChoice>),
+    Mischief { node: usize, free: Vec<(EniId, std::net::Ipv4Addr)> },
     Fault(Occurrence),
     Undo(Undo),
     Sample,
@@ -107,6 +109,10 @@ pub struct Run {
     /// Interfaces that a fault removed behind the nodes' backs.
     pub(crate) removed: BTreeSet<EniId>,
     pub(crate) healthy: bool,
+    /// Whether anything has gone wrong yet.
+    pub(crate) troubled: bool,
+    /// The wrong behaviour that is loose.
+    pub(crate) mischief: Option<Mischief>,
     over: bool,
     pub(crate) checks: BTreeSet<Check>,
     pub(crate) steps: u64,
@@ -144,6 +150,8 @@ impl Run {
             slow_links: 0,
             removed: BTreeSet::new(),
             healthy: false,
+            troubled: false,
+            mischief: None,
             over: false,
             checks: Check::ALL.iter().copied().collect(),
             steps: 0,
@@ -184,6 +192,13 @@ impl Run {
     #[must_use]
     pub fn without(mut self, check: Check) -> Self {
         self.checks.remove(&check);
+        self
+    }
+
+    /// The same run with one check alone; to prove what it finds by itself.
+    #[must_use]
+    pub fn only(mut self, check: Check) -> Self {
+        self.checks = BTreeSet::from([check]);
         self
     }
 
@@ -230,7 +245,6 @@ impl Run {
             }
         };
         self.settle_effects();
-        self.check_step();
         let violation = self.violation.clone();
         let effects = std::mem::take(&mut self.effects);
         Some(Step { number: self.steps, at: self.now, what, effects, violation })
@@ -278,7 +292,7 @@ impl Run {
 
     fn wake(&mut self, index: usize) {
         self.touched.insert(index);
-        let now = self.now;
+        let (now, start, frozen) = (self.now, self.start, self.is_wrong(Wrong::FrozenClock));
         let Some(node) = self.nodes.get_mut(index) else { return };
         if let Some(at) = node.wake.take() {
             self.wakes.remove(&(at, index));
@@ -286,7 +300,7 @@ impl Run {
         let second = SignedDuration::from_secs(1);
         node.wakes =
             if now.duration_since(node.wakes.0) > second { (now, 1) } else { (node.wakes.0, node.wakes.1 + 1) };
-        let (count, time) = (node.wakes.1, node.time(now));
+        let (count, time) = (node.wakes.1, if frozen { start } else { node.time(now) });
         if let Some(pool) = &mut node.pool {
             pool.handle_timeout(time);
         }
@@ -315,6 +329,7 @@ impl Run {
             Event::SweepAgain { node, incarnation, found } => self.sweep_again(node, incarnation, found),
             Event::Collect { node } => self.collect(node),
             Event::Settings(choice) => self.change_settings(&choice),
+            Event::Mischief { node, free } => self.act(node, free),
             Event::Fault(occurrence) => self.fault(occurrence),
             Event::Undo(undo) => self.undo(undo),
             Event::Sample => {

@@ -112,8 +112,9 @@ impl Run {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(pod) = node.sandboxes.get(key).map(|sandbox| pod_key(&sandbox.pod)) else { return };
         let (request, time) = (node.ask(Asked::Add { key: key.clone(), repeated }, now), node.time(now));
-        if let Some(pool) = &mut node.pool {
-            pool.handle_add(request, AddRequest { key: key.clone(), pod: Some(pod) }, time);
+        let asked = self.distorted_key(key, repeated);
+        if let Some(pool) = self.nodes.get_mut(index).and_then(|node| node.pool.as_mut()) {
+            pool.handle_add(request, AddRequest { key: asked, pod: Some(pod) }, time);
         }
     }
 
@@ -137,6 +138,7 @@ impl Run {
         let requests: Vec<RequestId> = node.open.iter().filter(|(_, open)| adds(open)).map(|(id, _)| *id).collect();
         for request in requests {
             node.open.remove(&request);
+            node.given_up.insert(request);
             if let Some(pool) = &mut node.pool {
                 pool.handle_cancel(request, time);
             }
@@ -161,6 +163,7 @@ impl Run {
             return;
         }
         if node.take_armed(FaultClass::LostDelete) {
+            node.lost_delete = true;
             self.sandbox_is_gone(index, key, false);
             return;
         }
@@ -190,8 +193,13 @@ impl Run {
     /// A reply of the pool is released.
     pub(crate) fn on_reply(&mut self, index: usize, request: RequestId, reply: Reply) {
         let Some(node) = self.nodes.get_mut(index) else { return };
-        // The answer to a request that was given up is nobody's.
-        let Some(open) = node.open.remove(&request) else { return };
+        let Some(open) = node.open.remove(&request) else {
+            // The answer to a request that was given up is nobody's.
+            if !node.given_up.remove(&request) {
+                self.fail(Check::AnsweredInTime, format!("node {index}: {request:?} was answered again: {reply:?}"));
+            }
+            return;
+        };
         match (open.asked, reply) {
             (Asked::Add { key, repeated }, Reply::Assigned { address, interface, .. }) => {
                 self.assigned(index, &key, repeated, address, interface);
@@ -289,6 +297,7 @@ impl Run {
     fn refused(&mut self, index: usize, key: &AttachmentKey, repeated: bool, refusal: &Refusal) {
         self.series.refused(refusal.cause);
         self.check_refusal(index, refusal);
+        self.check_room(index, refusal);
         let waiting = self.nodes.get(index).and_then(|node| node.sandboxes.get(key));
         if !repeated && waiting.is_some_and(|sandbox| sandbox.state == SandboxState::Adding) {
             // A runtime deletes after a failed ADD.

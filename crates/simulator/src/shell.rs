@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::call::{Ec2Answer, Ec2Call};
 use crate::check::Check;
 use crate::fault::FaultClass;
+use crate::mischief::Wrong;
 use crate::node::{Asked, NETWORK, Node, Sandbox, Via, pod_key, rebuilt_key};
 use crate::run::{Event, Flight, Owner, Run};
 
@@ -27,6 +28,7 @@ impl Run {
             self.nodes.get_mut(index).and_then(|node| node.pool.as_mut()).and_then(Pool::poll_effect)
         {
             any = true;
+            let Some(effect) = self.distorted_effect(index, effect) else { continue };
             if !matches!(effect, Effect::Signal(_)) {
                 self.note(|| format!("node {index}: {effect:?}"));
             }
@@ -52,9 +54,12 @@ impl Run {
 
     fn write(&mut self, index: usize) {
         let delay = self.random.seconds(0.001, 0.01);
+        let Some(state) = self.nodes.get(index).and_then(|node| node.pool.as_ref()).map(Pool::checkpoint) else {
+            return;
+        };
+        let state = self.distorted_record(state);
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let Some(pool) = &node.pool else { return };
-        node.writing = Some(pool.checkpoint());
+        node.writing = Some(state);
         let incarnation = node.incarnation;
         if node.take_armed(FaultClass::CrashBeforeWrite) {
             node.writing = None;
@@ -116,9 +121,12 @@ impl Run {
 
     /// The plugin cannot reach the agent: it cleans the host and leaves a tombstone.
     pub(crate) fn bury(&mut self, index: usize, key: &AttachmentKey) {
+        let mute = self.is_wrong(Wrong::NoTombstones);
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(sandbox) = node.sandboxes.get(key) else { return };
-        node.tombstones.insert(key.clone(), pod_key(&sandbox.pod));
+        if !mute {
+            node.tombstones.insert(key.clone(), pod_key(&sandbox.pod));
+        }
         let incarnation = node.incarnation;
         self.sandbox_is_gone(index, key, true);
         self.after(TOMBSTONES, Event::Tombstones { node: index, incarnation });
@@ -151,17 +159,24 @@ impl Run {
             return;
         };
         let time = node.time(now);
-        let state = if node.disk.torn { rebuild(node, time) } else { node.disk.state.clone().unwrap_or_default() };
-        let mut pool = Pool::new(node.settings.clone(), node.facts.clone(), time);
+        let torn = node.disk.torn;
+        let state = if torn { rebuild(node, time) } else { node.disk.state.clone().unwrap_or_default() };
+        let Some(state) = self.distorted_start(index, torn, state) else { return };
+        let (later, Some(node)) = (self.is_restored_later(index), self.nodes.get(index)) else { return };
+        let settings = self.distorted_settings(&node.settings);
+        let mut pool = Pool::new(settings, node.facts.clone(), time);
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
-        pool.handle_restore(allocations, state.cooling, time);
+        if !later {
+            pool.handle_restore(allocations, state.cooling, time);
+        }
+        let Some(node) = self.nodes.get_mut(index) else { return };
         node.restored = state.allocations;
         node.pool = Some(pool);
         node.disk.torn = false;
         let instance = node.facts.instance.clone();
         self.after(SignedDuration::ZERO, Event::Tombstones { node: index, incarnation });
-        if incarnation > 0 {
+        if incarnation > 0 && !self.is_nobody_looking() {
             self.after(SignedDuration::from_secs(1), Event::StaleLook { node: index, incarnation, first: None });
             self.issue(Flight {
                 node: index,
@@ -244,6 +259,9 @@ impl Run {
 
     /// The runtime's garbage collection tells which sandboxes there are.
     pub(crate) fn collect(&mut self, index: usize) {
+        if self.is_nobody_looking() {
+            return;
+        }
         let now = self.now;
         self.touched.insert(index);
         let Some(node) = self.nodes.get_mut(index) else { return };
@@ -261,10 +279,15 @@ impl Run {
 
     /// Sends a DEL to the pool of a node whose agent runs.
     pub(crate) fn send_del(&mut self, index: usize, asked: Asked) {
-        let now = self.now;
+        let (now, forgotten) = (self.now, self.is_deletion_forgotten());
         self.touched.insert(index);
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let Asked::Del { key, pod, .. } = &asked else { return };
+        let Asked::Del { of, key, pod, via } = &asked else { return };
+        if forgotten && *via == Via::Runtime {
+            let of = of.clone();
+            self.sandbox_is_gone(index, &of, false);
+            return;
+        }
         let del = DelRequest { key: key.clone(), pod: Some(pod.clone()) };
         let (request, time) = (node.ask(asked, now), node.time(now));
         match &mut node.pool {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use freeboard_address::{AttachmentKey, Cidr, EniId};
-use freeboard_pool::{AddressState, AllocationMode, Cause, InterfaceState, InterfaceView, Place, PoolView, Refusal};
+use freeboard_pool::{
+    AddressState, AllocationMode, Cause, CloudOperation, InterfaceState, InterfaceView, Place, Pool, PoolView, Refusal,
+};
 use freeboard_vpc::{AttachmentStatus, Describe, Filter, NetworkInterface};
 use jiff::SignedDuration;
 
@@ -16,8 +18,11 @@ use crate::scenario::Checking;
 
 /// A DEL, and an ADD beyond its wait, is answered within this: several writes to a slow disk.
 const ANSWER_SLACK: SignedDuration = SignedDuration::from_secs(30);
-/// The cloud's books are audited once in so many steps; they are its own, and the audit walks every address.
-const CLOUD_AUDIT_PERIOD: u64 = 512;
+/// A node makes at most so many calls to EC2 within so long.
+const CALLS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+const MOST_CALLS: usize = 80;
+/// A write, and the time until a pod's turn comes.
+const REST_SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// No change in the last part of the liveness phase.
 const AT_REST: SignedDuration = SignedDuration::from_secs(60);
 
@@ -138,16 +143,30 @@ impl Run {
         }
     }
 
-    /// After each step, for the whole.
-    pub(crate) fn check_step(&mut self) {
-        if self.checks_every_step() && self.steps.is_multiple_of(CLOUD_AUDIT_PERIOD) {
-            self.audit_cloud();
+    /// At each refusal of an ADD: where nothing has gone wrong, there must be no room.
+    pub(crate) fn check_room(&mut self, index: usize, refusal: &Refusal) {
+        if self.troubled || !self.checks_every_step() || refusal.cause == Cause::Throttled {
+            return;
+        }
+        let Some(node) = self.nodes.get(index) else { return };
+        let Some(view) = node.pool.as_ref().map(Pool::view) else { return };
+        let room = self.room(node, &view, &self.interfaces_of(index)).or_else(|| rested(node, &view, self.now));
+        if let Some(room) = room {
+            let what = format!("node {index} refused an ADD ({}: {}) although {room}", refusal.cause, refusal.message);
+            self.fail(Check::RefusedWithoutRoom, what);
         }
     }
 
-    fn audit_cloud(&mut self) {
-        if let Err(what) = self.cloud.audit() {
-            self.fail(Check::CloudAudit, what);
+    /// At each call to EC2.
+    pub(crate) fn count_call(&mut self, index: usize) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.calls.push_back(now);
+        node.calls.retain(|at| now.duration_since(*at) < CALLS_WITHIN);
+        let count = node.calls.len();
+        if count > MOST_CALLS {
+            let what = format!("node {index} made {count} calls within {CALLS_WITHIN:#}");
+            self.fail(Check::CallsBounded, what);
         }
     }
 
@@ -159,6 +178,7 @@ impl Run {
         let audit = pool.audit();
         let view = pool.view();
         node.ready_since = view.ready.then(|| node.ready_since.unwrap_or(now));
+        let view = self.told(index, view);
         let Some(node) = self.nodes.get(index) else { return };
         let survives = lost_promise(node);
         let late = late_answer(node, self.now);
@@ -215,7 +235,6 @@ impl Run {
 
     /// The end: everything is served, at rest, and nobody's things are nobody's.
     pub(crate) fn check_end(&mut self) {
-        self.audit_cloud();
         for index in 0..self.nodes.len() {
             self.check_node(index);
             let Some(node) = self.nodes.get(index) else { return };
@@ -359,8 +378,42 @@ fn late_answer(node: &Node, now: jiff::Timestamp) -> Option<String> {
     })
 }
 
+/// An address that rests longer than a pod has to wait for one.
+fn rested(node: &Node, view: &PoolView, now: jiff::Timestamp) -> Option<String> {
+    let floor = node.settings.cooldown.min(node.settings.pacing.cooldown_floor).saturating_add(REST_SLACK);
+    let open = view.interfaces.iter().filter(|interface| !interface.excluded);
+    open.flat_map(|interface| &interface.blocks).flat_map(|block| &block.addresses).find_map(|address| {
+        let AddressState::Cooling { released } = &address.state else { return None };
+        let rested = node.time(now).duration_since(*released);
+        (rested > floor).then(|| format!("{} has rested for {rested:#}", address.address))
+    })
+}
+
 fn busy(node: &Node, view: &PoolView) -> Option<String> {
+    let mut changed = BTreeSet::new();
+    for operation in &view.operations {
+        if let Some(interface) = changes(&operation.operation)
+            && !changed.insert(interface)
+        {
+            return Some(format!("two changes of {interface} are in flight: {:?}", view.operations));
+        }
+    }
     let most = usize::try_from(node.facts.interface_limit).unwrap_or(usize::MAX).saturating_add(3);
     (view.operations.len() > most)
         .then(|| format!("{} calls are in flight: {:?}", view.operations.len(), view.operations))
+}
+
+/// The interface that an operation changes.
+fn changes(operation: &CloudOperation) -> Option<&EniId> {
+    match operation {
+        CloudOperation::AttachInterface { interface, .. }
+        | CloudOperation::PrepareInterface { interface, .. }
+        | CloudOperation::AssignAddresses { interface, .. }
+        | CloudOperation::AssignPrefixes { interface, .. }
+        | CloudOperation::Unassign { interface, .. }
+        | CloudOperation::ReleaseInterface { interface } => Some(interface),
+        CloudOperation::DescribeSubnets
+        | CloudOperation::DescribeInterfaces
+        | CloudOperation::CreateInterface { .. } => None,
+    }
 }
