@@ -8,6 +8,25 @@ use crate::Cidr;
 /// Prefix lengths, /0 to /32.
 const LENGTHS: usize = 33;
 
+/// In which lengths free blocks exist: all that is needed to know where a block would be cut, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FreeLengths(u64);
+
+impl FreeLengths {
+    /// The length of the smallest free block that holds one of `length` bits.
+    #[must_use]
+    pub fn best_fit(self, length: u8) -> Option<u8> {
+        let fitting = self.0 & ((1u64 << (u32::from(length.min(32)) + 1)) - 1);
+        (fitting != 0).then(|| to_u8(63 - fitting.leading_zeros()))
+    }
+
+    /// The length of the largest free block.
+    #[must_use]
+    pub fn largest(self) -> Option<u8> {
+        (self.0 != 0).then(|| to_u8(self.0.trailing_zeros()))
+    }
+}
+
 /// The free space of one range as the fewest aligned blocks that make it up, so that blocks of mixed sizes can be placed
 /// where they break the least.
 ///
@@ -21,7 +40,7 @@ pub struct AlignedSpace {
     /// The same blocks by length.
     by_length: Vec<BTreeSet<u32>>,
     /// Bit `n` is set while a maximal free block of length `n` exists.
-    lengths: u64,
+    lengths: FreeLengths,
     free: u64,
 }
 
@@ -38,7 +57,13 @@ impl AlignedSpace {
     /// An index of `range` in which nothing is free.
     #[must_use]
     pub fn none_free(range: Cidr) -> Self {
-        Self { range, by_address: BTreeMap::new(), by_length: vec![BTreeSet::new(); LENGTHS], lengths: 0, free: 0 }
+        Self {
+            range,
+            by_address: BTreeMap::new(),
+            by_length: vec![BTreeSet::new(); LENGTHS],
+            lengths: FreeLengths::default(),
+            free: 0,
+        }
     }
 
     /// The range that this index speaks of.
@@ -63,14 +88,19 @@ impl AlignedSpace {
     /// The length of the largest free block: what could be handed out in one piece.
     #[must_use]
     pub fn largest_block(&self) -> Option<u8> {
-        (self.lengths != 0).then(|| to_u8(self.lengths.trailing_zeros()))
+        self.lengths.largest()
+    }
+
+    /// In which lengths free blocks exist.
+    #[must_use]
+    pub fn lengths(&self) -> FreeLengths {
+        self.lengths
     }
 
     /// The length of the smallest free block that holds one of `length` bits: where [`AlignedSpace::allocate`] would cut.
     #[must_use]
     pub fn best_fit(&self, length: u8) -> Option<u8> {
-        let fitting = self.lengths & ((1u64 << (u32::from(length) + 1)) - 1);
-        (fitting != 0).then(|| to_u8(63 - fitting.leading_zeros()))
+        self.lengths.best_fit(length)
     }
 
     /// Whether every address of `part` is free.
@@ -178,7 +208,7 @@ impl AlignedSpace {
         if let Some(blocks) = self.by_length.get_mut(usize::from(length)) {
             blocks.insert(network);
         }
-        self.lengths |= 1u64 << length;
+        self.lengths.0 |= 1u64 << length;
     }
 
     fn remove(&mut self, network: u32, length: u8) {
@@ -186,7 +216,7 @@ impl AlignedSpace {
         if let Some(blocks) = self.by_length.get_mut(usize::from(length)) {
             blocks.remove(&network);
             if blocks.is_empty() {
-                self.lengths &= !(1u64 << length);
+                self.lengths.0 &= !(1u64 << length);
             }
         }
     }

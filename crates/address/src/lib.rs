@@ -9,7 +9,7 @@ mod id;
 mod mac;
 mod quantity;
 
-pub use aligned_space::AlignedSpace;
+pub use aligned_space::{AlignedSpace, FreeLengths};
 pub use cidr::{Cidr, CidrError};
 pub use free_space::FreeSpace;
 pub use id::{

@@ -42,6 +42,12 @@ enum What {
         #[arg(long, default_value = "target/bench/pool.svg")]
         plot: PathBuf,
     },
+    /// The blocks engine by itself: allocations and releases, and the joint assignment of pools
+    Blocks {
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/blocks.json")]
+        output: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
         What::Cni { world, output } => {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
         }
+        What::Blocks { output } => freeboard_bench::blocks::bench(&output),
         What::Pool { rounds, output, plot } => bench_pool(usize::from(rounds), &output, &plot),
     };
     match outcome {

@@ -7,7 +7,7 @@ use freeboard_address::{AlignedSpace, Cidr};
 use crate::engine::Blocks;
 use crate::nodes::State;
 use crate::table::NodeId;
-use crate::territory::Territory;
+use crate::territory::{Summary, Territory};
 
 impl Blocks {
     /// Violations of the invariants, each as a sentence; empty when all is well. For tests and for a self-check.
@@ -18,6 +18,9 @@ impl Blocks {
         self.audit_claims(&mut violations);
         for territory in &self.territories {
             self.audit_territory(territory, &mut violations);
+        }
+        if !self.territories.iter().map(Summary::of).eq(self.summaries.iter().copied()) {
+            violations.push("the summaries of the ranges are not what the ranges are".to_owned());
         }
         self.audit_queues(&mut violations);
         violations
@@ -68,7 +71,11 @@ impl Blocks {
                 violations.push(format!("{cidr} has several nodes and passes for regular"));
             }
             if let Some((other, node)) = self.overlapping(*cidr).next() {
-                violations.push(format!("{cidr} of {} overlaps {other} of {} and passes for regular", self.name_of(claim.node), self.name_of(node)));
+                violations.push(format!(
+                    "{cidr} of {} overlaps {other} of {} and passes for regular",
+                    self.name_of(claim.node),
+                    self.name_of(node)
+                ));
             }
         }
     }
@@ -122,8 +129,8 @@ impl Blocks {
         }
         for (ticket, id) in queued {
             let name = self.name_of(id);
-            let waits = self.nodes.get(id)
-                .is_some_and(|n| matches!(n.state, State::Waiting { ticket: t, .. } if t == ticket));
+            let waits =
+                self.nodes.get(id).is_some_and(|n| matches!(n.state, State::Waiting { ticket: t, .. } if t == ticket));
             if !waits {
                 violations.push(format!("{name} is in a queue and does not wait"));
             }

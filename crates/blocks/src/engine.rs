@@ -9,10 +9,10 @@ use crate::effect::Effect;
 use crate::findings::Problem;
 use crate::input::{BlocksSettings, ObservedNode, OperationId, ResourceVersion, RestoredCooling};
 use crate::nodes::{Claim, Node};
-use crate::table::{NodeId, NodeTable, hash};
 use crate::ranges::Classes;
 use crate::serve::Queues;
-use crate::territory::Territory;
+use crate::table::{NodeId, NodeTable, hash};
+use crate::territory::{Summary, Territory};
 use crate::writes::Operation;
 
 /// Why the engine wants to be called again.
@@ -56,6 +56,8 @@ pub struct Blocks {
     /// The version of the newest list of nodes; none before the first.
     pub(crate) listed: Option<ResourceVersion>,
     takeover: Takeover,
+    /// A list is being taken in.
+    pub(crate) is_listing: bool,
     pub(crate) nodes: NodeTable,
     /// Nodes that were deleted a short while ago, by the hash of their names.
     departed: BTreeMap<u64, Departed>,
@@ -66,6 +68,12 @@ pub struct Blocks {
 
     /// The ranges, the most preferred first: by priority, then by name.
     pub(crate) territories: Vec<Territory>,
+    /// What matters of each for the choice of one.
+    pub(crate) summaries: Vec<Summary>,
+    /// Some range is being removed.
+    pub(crate) is_removing: bool,
+    /// Some range is marked exhausted.
+    pub(crate) is_exhausted: bool,
     /// Network address of a range → its index.
     pub(crate) by_address: BTreeMap<u32, usize>,
     pub(crate) classes: Classes,
@@ -92,12 +100,16 @@ impl Blocks {
             effects: VecDeque::new(),
             listed: None,
             takeover: Takeover::Waiting,
+            is_listing: false,
             nodes: NodeTable::default(),
             departed: BTreeMap::new(),
             departures: VecDeque::new(),
             claims: BTreeMap::new(),
             findings: BTreeMap::new(),
             territories: Vec::new(),
+            summaries: Vec::new(),
+            is_removing: false,
+            is_exhausted: false,
             by_address: BTreeMap::new(),
             classes: Classes::default(),
             cooling: VecDeque::new(),
@@ -123,9 +135,12 @@ impl Blocks {
             for id in gone {
                 self.depart(id);
             }
+            // Nothing is given before all of the list is known.
+            self.is_listing = true;
             for node in nodes {
                 self.observe(node);
             }
+            self.is_listing = false;
             self.listed = Some(version);
             let needs_none = !self.settings.takeover_wait.is_positive();
             if self.takeover == Takeover::Listing || needs_none {

@@ -218,6 +218,7 @@ impl Blocks {
             }
             None => false,
         };
+        index.into_iter().for_each(|index| self.summarise(index));
         self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: !is_regular });
         if is_regular {
             return;
@@ -264,6 +265,7 @@ impl Blocks {
                 territory.space.give(cidr);
             }
         }
+        index.into_iter().for_each(|index| self.summarise(index));
         if cools {
             for index in self.ranges_touching(cidr) {
                 let Some(territory) = self.territories.get_mut(index) else { continue };

@@ -9,10 +9,10 @@ use crate::effect::Effect;
 use crate::engine::Blocks;
 use crate::input::RestoredCooling;
 use crate::nodes::State;
-use crate::table::NodeId;
 use crate::range::{Exclusion, RangeRefused, RangeSpec};
 use crate::selector::Labels;
-use crate::territory::Territory;
+use crate::table::NodeId;
+use crate::territory::{Summary, Territory};
 
 /// Nodes that no selector tells apart, and the ranges for them.
 #[derive(Clone, Debug, Default)]
@@ -114,9 +114,12 @@ impl Blocks {
         self.territories.sort_by(|a, b| b.spec.priority.cmp(&a.spec.priority).then(a.spec.name.cmp(&b.spec.name)));
         let by_address = |(index, territory): (usize, &Territory)| (u32::from(territory.spec.cidr.network()), index);
         self.by_address = self.territories.iter().enumerate().map(by_address).collect();
+        self.summaries = self.territories.iter().map(Summary::of).collect();
         for index in 0..self.territories.len() {
             self.rebuild(index);
         }
+        self.is_removing = self.territories.iter().any(|territory| territory.is_removing);
+        self.is_exhausted = self.territories.iter().any(|territory| territory.is_exhausted);
         self.recount_cooling();
         self.rejudge_all();
         self.judge_excluded();
@@ -127,8 +130,7 @@ impl Blocks {
     fn judge_excluded(&mut self) {
         let own = self.territories.iter().flat_map(|territory| &territory.spec.excluded);
         let excluded = own.chain(&self.settings.excluded);
-        let held: Vec<(Cidr, NodeId)> =
-            excluded.flat_map(|exclusion| self.claims_touching(exclusion.cidr)).collect();
+        let held: Vec<(Cidr, NodeId)> = excluded.flat_map(|exclusion| self.claims_touching(exclusion.cidr)).collect();
         for (cidr, node) in held {
             if let Some(claim) = self.claims.get_mut(&cidr) {
                 claim.is_irregular = true;
@@ -145,6 +147,14 @@ impl Blocks {
         if let Some(territory) = self.territories.get_mut(index) {
             territory.rebuild(&self.settings.excluded, claims.iter());
             territory.claims = u64::try_from(inside).unwrap_or(u64::MAX);
+        }
+        self.summarise(index);
+    }
+
+    /// Called after every change of a range's free space.
+    pub(crate) fn summarise(&mut self, index: usize) {
+        if let (Some(summary), Some(territory)) = (self.summaries.get_mut(index), self.territories.get(index)) {
+            *summary = Summary::of(territory);
         }
     }
 
@@ -172,7 +182,7 @@ impl Blocks {
 
     /// Called after a release: a range whose last block was given back may go.
     pub(crate) fn after_release(&mut self) {
-        if self.territories.iter().any(|territory| territory.is_removing && territory.claims == 0) {
+        if self.is_removing && self.territories.iter().any(|territory| territory.is_removing && territory.claims == 0) {
             self.ranges_changed();
         }
     }
@@ -191,8 +201,7 @@ impl Blocks {
         }
         // What was refused before anything was looked for may be served now.
         let refused = |node: &crate::nodes::Node| matches!(node.state, State::Refused { .. });
-        let refused: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| refused(node)).map(|(id, _)| id).collect();
+        let refused: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| refused(node)).map(|(id, _)| id).collect();
         for id in refused {
             self.enqueue(id, None);
         }

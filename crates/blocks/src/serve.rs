@@ -117,6 +117,9 @@ impl Blocks {
         let refused = match self.pods(node.max_pods) {
             Ok(pods) if !is_deleting => {
                 let group = GroupKey { class: self.class_of(&labels), pods };
+                if self.serve_at_once(id, group) {
+                    return;
+                }
                 let ticket = self.queues.insert(group, ticket, id);
                 self.set_state(id, State::Waiting { ticket, group });
                 return;
@@ -172,10 +175,24 @@ impl Blocks {
         let Some(cidr) = self.place(key) else { return false };
         let Some((_, id)) = self.queues.first(key) else { return false };
         self.queues.remove(key, ticket);
+        self.grant(id, cidr);
+        true
+    }
+
+    /// Serves a node for which nobody has to step aside: nobody waits, nothing has changed since the last look.
+    fn serve_at_once(&mut self, id: NodeId, key: GroupKey) -> bool {
+        if !self.is_ready() || self.is_listing || !self.queues.groups.is_empty() {
+            return false;
+        }
+        let Some(cidr) = self.place(key) else { return false };
+        self.grant(id, cidr);
+        true
+    }
+
+    fn grant(&mut self, id: NodeId, cidr: Cidr) {
         self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: false });
         self.outbox.push_back(id);
         self.set_state(id, State::Granted { cidr, write: Write::queued() });
-        true
     }
 
     /// Takes a block for a node of this queue.
@@ -188,6 +205,7 @@ impl Blocks {
         let territory = self.territories.get_mut(room.index)?;
         let cidr = territory.space.allocate(room.length)?;
         territory.claims += 1;
+        self.summarise(room.index);
         Some(cidr)
     }
 
@@ -197,15 +215,15 @@ impl Blocks {
         let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
         let mut best: Option<(i32, u8, u64, Room)> = None;
         for index in class.giving.iter().copied() {
-            let Some(territory) = self.territories.get(index) else { continue };
-            if best.as_ref().is_some_and(|(priority, ..)| *priority > territory.spec.priority) {
+            let Some(summary) = self.summaries.get(index) else { continue };
+            if best.as_ref().is_some_and(|(priority, ..)| *priority > summary.priority) {
                 break;
             }
-            let Some(length) = length_for(territory, key.pods) else { continue };
-            let Some(fit) = territory.space.best_fit(length) else { continue };
-            let (waste, free) = (length - fit, territory.space.free_addresses());
+            let Some(length) = summary.block_size.length_of(key.pods) else { continue };
+            let Some(fit) = summary.lengths.best_fit(length) else { continue };
+            let (waste, free) = (length - fit, summary.free_addresses);
             if best.as_ref().is_none_or(|(_, least, fewest, _)| (waste, free) < (*least, *fewest)) {
-                best = Some((territory.spec.priority, waste, free, Room { index, length }));
+                best = Some((summary.priority, waste, free, Room { index, length }));
             }
         }
         best.map(|(.., room)| room)
@@ -236,6 +254,7 @@ impl Blocks {
         for block in blocks {
             territory.warm(block);
         }
+        self.summarise(room.index);
         Some(room)
     }
 
@@ -268,6 +287,7 @@ impl Blocks {
             // It may have been given early and released again since.
             if territory.cooling.get(&cidr) == Some(&released) {
                 is_warmer |= territory.warm(cidr);
+                index.into_iter().for_each(|index| self.summarise(index));
             }
         }
         if is_warmer {
@@ -297,6 +317,7 @@ impl Blocks {
                 territory.space.take(part);
                 territory.cool(part, released);
             }
+            self.summarise(index);
         }
         self.recount_cooling();
     }
@@ -327,6 +348,9 @@ impl Blocks {
 
     /// Tells which ranges have no room for nodes that wait, and which have again.
     fn mark_exhausted(&mut self) {
+        if self.queues.groups.is_empty() && !self.is_exhausted {
+            return;
+        }
         let mut short = BTreeSet::new();
         if self.is_ready() {
             for key in self.queues.groups.keys() {
@@ -338,6 +362,7 @@ impl Blocks {
                 short.extend(giving.iter().filter(sized).copied());
             }
         }
+        self.is_exhausted = !short.is_empty();
         for (index, territory) in self.territories.iter_mut().enumerate() {
             let is_exhausted = short.contains(&index);
             if territory.is_exhausted != is_exhausted {
@@ -351,11 +376,5 @@ impl Blocks {
 
 /// The length of the block that a node with so many pods has in this range.
 pub(crate) fn length_for(territory: &crate::territory::Territory, pods: Option<PodBits>) -> Option<u8> {
-    match pods {
-        Some(pods) => territory.spec.block_size.length_for(pods),
-        None => match territory.spec.block_size {
-            crate::size::BlockSize::Fixed(length) => Some(length),
-            crate::size::BlockSize::PerPod(_) => None,
-        },
-    }
+    territory.spec.block_size.length_of(pods)
 }

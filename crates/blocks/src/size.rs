@@ -57,6 +57,15 @@ impl BlockSize {
         32u8.checked_sub(host_bits.max(SMALLEST_HOST_BITS))
     }
 
+    /// The same for a node that may not tell its max-pods: only a fixed length is known without.
+    pub(crate) fn length_of(self, pods: Option<PodBits>) -> Option<u8> {
+        match (pods, self) {
+            (Some(pods), _) => self.length_for(pods),
+            (None, Self::Fixed(length)) => Some(length),
+            (None, Self::PerPod(_)) => None,
+        }
+    }
+
     /// Checks the size by itself.
     ///
     /// # Errors

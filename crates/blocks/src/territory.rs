@@ -2,10 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_address::{AlignedSpace, Cidr};
+use freeboard_address::{AlignedSpace, Cidr, FreeLengths};
 use jiff::Timestamp;
 
 use crate::range::{Exclusion, RangeSpec, RangeState};
+use crate::size::BlockSize;
+
+/// What the choice of a range looks at, small and side by side for all ranges: with many of them this is what an allocation costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) priority: i32,
+    pub(crate) block_size: BlockSize,
+    pub(crate) lengths: FreeLengths,
+    pub(crate) free_addresses: u64,
+}
+
+impl Summary {
+    pub(crate) fn of(territory: &Territory) -> Self {
+        Self {
+            priority: territory.spec.priority,
+            block_size: territory.spec.block_size,
+            lengths: territory.space.lengths(),
+            free_addresses: territory.space.free_addresses(),
+        }
+    }
+}
 
 /// A range, and what of it is free. What is neither free nor cooling nor excluded is claimed by nodes.
 #[derive(Clone, Debug)]

@@ -91,9 +91,10 @@ impl Blocks {
         let name = seen.name.clone();
         self.observe(seen);
         let Some((id, cidr, mut write)) = current else { return };
-        let is_still_granted = self.nodes.get(id).is_some_and(|node| {
-            node.name == name && node.state == State::Granted { cidr, write: write.clone() }
-        });
+        let is_still_granted = self
+            .nodes
+            .get(id)
+            .is_some_and(|node| node.name == name && node.state == State::Granted { cidr, write: write.clone() });
         if !is_still_granted {
             return;
         }
@@ -110,9 +111,7 @@ impl Blocks {
     /// The grant that waits for this operation.
     fn granted(&self, node: NodeId, id: OperationId) -> Option<(NodeId, Cidr, Write)> {
         match &self.nodes.get(node)?.state {
-            State::Granted { cidr, write } if write.step == Step::InFlight(id) => {
-                Some((node, *cidr, write.clone()))
-            }
+            State::Granted { cidr, write } if write.step == Step::InFlight(id) => Some((node, *cidr, write.clone())),
             State::Granted { .. }
             | State::Waiting { .. }
             | State::Refused { .. }
