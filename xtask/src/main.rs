@@ -63,6 +63,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The blocks engine by itself: allocations and releases, joint assignment of pools
+    #[command(disable_help_flag = true)]
+    Blocks {
+        /// Passed on to `freeboard-bench blocks` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => tests::run(filter.as_deref()),
         Task::Tools { names } => tools::install(&names),
         Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
+        Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The bench: Freeboard and its peers side by side, and the parts to run a peer with.
 
 pub mod api_server;
+pub mod blocks;
 pub mod calls;
 pub mod freeboard;
 pub mod incumbent;

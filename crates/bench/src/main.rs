@@ -29,16 +29,29 @@ enum What {
         #[arg(long, default_value = "target/bench/cni.json")]
         output: PathBuf,
     },
+    /// The blocks engine by itself: allocations and releases, and the joint assignment of pools
+    Blocks {
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/blocks.json")]
+        output: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let What::Blocks { output } = &arguments.what {
+        return finish(freeboard_bench::blocks::bench(output));
+    }
     if let Err(error) = freeboard_lab::isolate() {
         eprintln!("freeboard-bench: {error}");
         return ExitCode::FAILURE;
     }
-    let What::Cni { world, output } = arguments.what;
-    match bench(&world, &output) {
+    let What::Cni { world, output } = arguments.what else { return ExitCode::FAILURE };
+    finish(bench(&world, &output))
+}
+
+fn finish(outcome: Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nfreeboard-bench: {error:#}");

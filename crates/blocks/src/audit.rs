@@ -1,11 +1,12 @@
 //! The invariants that the engine can check on itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use freeboard_address::{AlignedSpace, Cidr, NodeName};
+use freeboard_address::{AlignedSpace, Cidr};
 
 use crate::engine::Blocks;
 use crate::nodes::State;
+use crate::table::NodeId;
 use crate::territory::Territory;
 
 impl Blocks {
@@ -24,17 +25,21 @@ impl Blocks {
 
     /// What nodes say and what the claims say is the same.
     fn audit_nodes(&self, violations: &mut Vec<String>) {
-        let mut claimed: BTreeMap<(&NodeName, Cidr), ()> = BTreeMap::new();
+        let mut claimed: BTreeSet<(NodeId, Cidr)> = BTreeSet::new();
         for (cidr, claim) in &self.claims {
-            for node in std::iter::once(&claim.node).chain(&claim.others) {
-                claimed.insert((node, *cidr), ());
+            for node in std::iter::once(claim.node).chain(claim.others.iter().copied()) {
+                claimed.insert((node, *cidr));
             }
         }
-        for (name, node) in &self.nodes {
+        for (id, node) in self.nodes.iter() {
+            let name = &node.name;
+            if self.nodes.find(name) != Some(id) {
+                violations.push(format!("{name} is not found by its name"));
+            }
             let blocks = match &node.state {
                 State::Held { cidr, more } => std::iter::once(*cidr).chain(more.iter().copied()).collect(),
                 State::Granted { cidr, write } => {
-                    if !write.is_tracked(name, self) {
+                    if !write.is_tracked(id, self) {
                         violations.push(format!("the write of {cidr} for {name} is nowhere"));
                     }
                     vec![*cidr]
@@ -42,12 +47,13 @@ impl Blocks {
                 State::Waiting { .. } | State::Refused { .. } | State::Unusable => Vec::new(),
             };
             for cidr in blocks {
-                if claimed.remove(&(name, cidr)).is_none() {
+                if !claimed.remove(&(id, cidr)) {
                     violations.push(format!("{name} has {cidr}, and no claim says so"));
                 }
             }
         }
-        for ((name, cidr), ()) in claimed {
+        for (id, cidr) in claimed {
+            let name = self.name_of(id);
             violations.push(format!("{cidr} is claimed for {name}, which does not have it"));
         }
     }
@@ -62,7 +68,7 @@ impl Blocks {
                 violations.push(format!("{cidr} has several nodes and passes for regular"));
             }
             if let Some((other, node)) = self.overlapping(*cidr).next() {
-                violations.push(format!("{cidr} of {} overlaps {other} of {node} and passes for regular", claim.node));
+                violations.push(format!("{cidr} of {} overlaps {other} of {} and passes for regular", self.name_of(claim.node), self.name_of(node)));
             }
         }
     }
@@ -106,17 +112,17 @@ impl Blocks {
     /// Who waits is in a queue, and no queue could be served.
     fn audit_queues(&self, violations: &mut Vec<String>) {
         let queued = self.queues.in_order();
-        for (name, node) in &self.nodes {
+        for (id, node) in self.nodes.iter() {
+            let name = &node.name;
             if let State::Waiting { ticket, .. } = &node.state
-                && queued.get(ticket) != Some(&name)
+                && queued.get(ticket) != Some(&id)
             {
                 violations.push(format!("{name} waits and is in no queue"));
             }
         }
-        for (ticket, name) in queued {
-            let waits = self
-                .nodes
-                .get(name)
+        for (ticket, id) in queued {
+            let name = self.name_of(id);
+            let waits = self.nodes.get(id)
                 .is_some_and(|n| matches!(n.state, State::Waiting { ticket: t, .. } if t == ticket));
             if !waits {
                 violations.push(format!("{name} is in a queue and does not wait"));

@@ -14,7 +14,8 @@ pub enum Effect {
     Api(OperationId, ApiOperation),
     /// The range is gone: let the object that declared it go (remove its finalizer).
     ForgetRange(RangeName),
-    /// List the nodes again with a consistent read: what was seen contradicts itself.
+    /// List the nodes with a consistent read that begins now, and report it with `Blocks::handle_nodes`: what an earlier leader
+    /// wrote last has landed, and must be seen before anything is given.
     ListNodes,
     /// Something that people or machines should see.
     Signal(Signal),

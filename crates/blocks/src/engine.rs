@@ -9,6 +9,7 @@ use crate::effect::Effect;
 use crate::findings::Problem;
 use crate::input::{BlocksSettings, ObservedNode, OperationId, ResourceVersion, RestoredCooling};
 use crate::nodes::{Claim, Node};
+use crate::table::{NodeId, NodeTable, hash};
 use crate::ranges::Classes;
 use crate::serve::Queues;
 use crate::territory::Territory;
@@ -22,9 +23,21 @@ const RETRY: &str = "a failed write is tried again";
 /// How long a deleted node is remembered, so that a late event about it is known to be late.
 const DEPARTED_MEMORY: SignedDuration = SignedDuration::from_mins(10);
 
+/// How far the take-over from an earlier leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takeover {
+    /// Its last writes may still land.
+    Waiting,
+    /// They have landed; a list that shows them was asked for.
+    Listing,
+    /// They are seen.
+    Done,
+}
+
 /// A node that was deleted a short while ago.
 #[derive(Clone, Debug)]
 struct Departed {
+    name: NodeName,
     uid: NodeUid,
     /// The newest version it was seen with; what is not newer is late.
     version: ResourceVersion,
@@ -42,10 +55,11 @@ pub struct Blocks {
 
     /// The version of the newest list of nodes; none before the first.
     pub(crate) listed: Option<ResourceVersion>,
-    pub(crate) nodes: BTreeMap<NodeName, Node>,
-    /// Nodes that were deleted a short while ago.
-    departed: BTreeMap<NodeName, Departed>,
-    departures: VecDeque<(Timestamp, NodeName)>,
+    takeover: Takeover,
+    pub(crate) nodes: NodeTable,
+    /// Nodes that were deleted a short while ago, by the hash of their names.
+    departed: BTreeMap<u64, Departed>,
+    departures: VecDeque<(Timestamp, u64)>,
     /// Which node has which block.
     pub(crate) claims: BTreeMap<Cidr, Claim>,
     pub(crate) findings: BTreeMap<(NodeName, String), Problem>,
@@ -60,15 +74,15 @@ pub struct Blocks {
     pub(crate) queues: Queues,
 
     /// Nodes whose block is chosen and to be written.
-    pub(crate) outbox: VecDeque<NodeName>,
+    pub(crate) outbox: VecDeque<NodeId>,
     pub(crate) operations: BTreeMap<OperationId, Operation>,
     pub(crate) last_operation: u64,
-    pub(crate) retries: BTreeSet<(Timestamp, NodeName)>,
+    pub(crate) retries: BTreeSet<(Timestamp, NodeId)>,
 }
 
 impl Blocks {
-    /// An engine that knows nothing yet. It gives nothing before it has seen the ranges ([`Blocks::handle_range`]), a list of the
-    /// nodes ([`Blocks::handle_nodes`]), and `takeover_wait` has passed.
+    /// An engine that knows nothing yet. It gives nothing before it has seen the ranges ([`Blocks::handle_range`]) and, when
+    /// `takeover_wait` has passed, a list of the nodes ([`Effect::ListNodes`]). An earlier list is welcome: it shows the state.
     #[must_use]
     pub fn new(settings: BlocksSettings, now: Timestamp) -> Self {
         Self {
@@ -77,7 +91,8 @@ impl Blocks {
             now,
             effects: VecDeque::new(),
             listed: None,
-            nodes: BTreeMap::new(),
+            takeover: Takeover::Waiting,
+            nodes: NodeTable::default(),
             departed: BTreeMap::new(),
             departures: VecDeque::new(),
             claims: BTreeMap::new(),
@@ -103,15 +118,19 @@ impl Blocks {
         } else {
             let listed: BTreeSet<&NodeName> = nodes.iter().map(|node| &node.name).collect();
             // A node whose newest version is above the list's was created or changed after it.
-            let is_gone = |(name, node): &(&NodeName, &Node)| !listed.contains(name) && node.version <= version;
-            let gone: Vec<NodeName> = self.nodes.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-            for name in &gone {
-                self.depart(name);
+            let is_gone = |(_, node): &(NodeId, &Node)| !listed.contains(&node.name) && node.version <= version;
+            let gone: Vec<NodeId> = self.nodes.iter().filter(is_gone).map(|(id, _)| id).collect();
+            for id in gone {
+                self.depart(id);
             }
             for node in nodes {
                 self.observe(node);
             }
             self.listed = Some(version);
+            let needs_none = !self.settings.takeover_wait.is_positive();
+            if self.takeover == Takeover::Listing || needs_none {
+                self.takeover = Takeover::Done;
+            }
             self.queues.wake();
         }
         self.advance();
@@ -127,10 +146,12 @@ impl Blocks {
     /// The node with this uid is really gone: not only marked with a `deletionTimestamp`, but deleted.
     pub fn handle_node_deleted(&mut self, name: &NodeName, uid: &NodeUid, now: Timestamp) {
         self.begin(now);
-        if self.nodes.get(name).is_some_and(|node| node.uid == *uid) {
-            self.depart(name);
-        } else if !self.nodes.contains_key(name) {
-            self.mark_departed(name, uid);
+        let known = self.nodes.find(name);
+        match known {
+            Some(id) if self.nodes.get(id).is_some_and(|node| node.uid == *uid) => self.depart(id),
+            // The name belongs to a newer node.
+            Some(_) => {}
+            None => self.mark_departed(name, uid, ResourceVersion::default()),
         }
         self.advance();
     }
@@ -159,7 +180,7 @@ impl Blocks {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
         let takeover = later(self.started, self.settings.takeover_wait);
-        let takeover = (takeover > self.now && self.queues.is_waiting()).then_some((takeover, TAKEOVER));
+        let takeover = (self.takeover == Takeover::Waiting).then_some((takeover, TAKEOVER));
         let retry = self.retries.first().map(|(at, _)| (*at, RETRY));
         let cooled = self.cooling.front().map(|first| (later(first.released, self.settings.cooldown), COOLED));
         let pressed = self.next_pressed().map(|at| (at, PRESSED));
@@ -168,7 +189,7 @@ impl Blocks {
 
     /// Whether blocks are given.
     pub(crate) fn is_ready(&self) -> bool {
-        self.listed.is_some() && self.now >= later(self.started, self.settings.takeover_wait)
+        self.takeover == Takeover::Done
     }
 
     pub(crate) fn begin(&mut self, now: Timestamp) {
@@ -177,6 +198,10 @@ impl Blocks {
 
     /// Draws the consequences of what came in.
     pub(crate) fn advance(&mut self) {
+        if self.takeover == Takeover::Waiting && self.now >= later(self.started, self.settings.takeover_wait) {
+            self.takeover = Takeover::Listing;
+            self.effects.push_back(Effect::ListNodes);
+        }
         self.warm_up();
         self.forget_departed();
         self.serve();
@@ -184,25 +209,26 @@ impl Blocks {
     }
 
     /// Remembers that the node with this uid is gone.
-    pub(crate) fn mark_departed(&mut self, name: &NodeName, uid: &NodeUid) {
-        let version = self.nodes.get(name).map_or_else(ResourceVersion::default, |node| node.version);
-        self.departures.push_back((self.now, name.clone()));
-        self.departed.insert(name.clone(), Departed { uid: uid.clone(), version, at: self.now });
+    pub(crate) fn mark_departed(&mut self, name: &NodeName, uid: &NodeUid, version: ResourceVersion) {
+        let key = hash(name);
+        self.departures.push_back((self.now, key));
+        self.departed.insert(key, Departed { name: name.clone(), uid: uid.clone(), version, at: self.now });
     }
 
     /// Whether this tells of a node that is known to be gone.
     pub(crate) fn is_departed(&self, node: &ObservedNode) -> bool {
-        self.departed.get(&node.name).is_some_and(|gone| gone.uid == node.uid || node.version <= gone.version)
+        let gone = self.departed.get(&hash(&node.name)).filter(|gone| gone.name == node.name);
+        gone.is_some_and(|gone| gone.uid == node.uid || node.version <= gone.version)
     }
 
     fn forget_departed(&mut self) {
         while let Some((at, _)) = self.departures.front()
             && later(*at, DEPARTED_MEMORY) <= self.now
         {
-            let Some((at, name)) = self.departures.pop_front() else { break };
+            let Some((at, key)) = self.departures.pop_front() else { break };
             // A later departure under the same name is remembered for its own time.
-            if self.departed.get(&name).is_some_and(|departed| departed.at == at) {
-                self.departed.remove(&name);
+            if self.departed.get(&key).is_some_and(|departed| departed.at == at) {
+                self.departed.remove(&key);
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Signal};
 use crate::engine::Blocks;
+use crate::table::NodeId;
 
 /// Something wrong with a node's block. Nobody else gets the addresses while it lasts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,11 +102,11 @@ impl Blocks {
     /// What is wrong with this block of this node, if anything.
     pub(crate) fn judge(&self, node: &NodeName, cidr: Cidr) -> Option<Problem> {
         let claim = self.claims.get(&cidr)?;
-        if claim.node != *node {
-            return Some(Problem::Duplicate { other: claim.node.clone() });
+        if self.nodes.find(node) != Some(claim.node) {
+            return Some(Problem::Duplicate { other: self.name_of(claim.node) });
         }
         if let Some((other_block, other)) = self.overlapping(cidr).next() {
-            return Some(Problem::Overlap { other: other.clone(), other_block });
+            return Some(Problem::Overlap { other: self.name_of(other), other_block });
         }
         let Some(index) = self.range_of(cidr) else {
             let inside = self.territories.iter().map(|t| t.spec.cidr).find(|range| cidr.contains_block(*range));
@@ -121,6 +122,24 @@ impl Blocks {
         let problem = self.judge(node, cidr);
         let key = (node.clone(), cidr.to_string());
         self.find(key, problem);
+    }
+
+    /// The same, for a node by its number.
+    pub(crate) fn rejudge_node(&mut self, id: NodeId, cidr: Cidr) {
+        if let Some(name) = self.nodes.get(id).map(|node| node.name.clone()) {
+            self.rejudge(&name, cidr);
+        }
+    }
+
+    /// Nothing is wrong any more with this block of this node.
+    pub(crate) fn clear(&mut self, id: NodeId, cidr: Cidr) {
+        if let Some(name) = self.nodes.get(id).map(|node| node.name.clone()) {
+            self.find((name, cidr.to_string()), None);
+        }
+    }
+
+    pub(crate) fn name_of(&self, id: NodeId) -> NodeName {
+        self.nodes.get(id).map_or_else(|| NodeName::new("?"), |node| node.name.clone())
     }
 
     /// Judges everything again that is found wrong now.

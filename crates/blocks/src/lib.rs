@@ -22,6 +22,7 @@ mod refusal;
 mod selector;
 mod serve;
 mod size;
+mod table;
 mod territory;
 mod view;
 mod writes;

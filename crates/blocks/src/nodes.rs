@@ -12,11 +12,13 @@ use crate::findings::Problem;
 use crate::input::{ObservedNode, ResourceVersion, RestoredCooling};
 use crate::selector::Labels;
 use crate::serve::GroupKey;
+use crate::table::NodeId;
 use crate::writes::Write;
 
 /// One node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
+    pub(crate) name: NodeName,
     pub(crate) uid: NodeUid,
     pub(crate) version: ResourceVersion,
     pub(crate) labels: Arc<Labels>,
@@ -46,9 +48,9 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     /// The node that was seen with it first.
-    pub(crate) node: NodeName,
+    pub(crate) node: NodeId,
     /// Further nodes that were seen with it: each a finding.
-    pub(crate) others: Vec<NodeName>,
+    pub(crate) others: Vec<NodeId>,
     /// It is not simply a block of a range: duplicate, overlapping, outside, or excluded.
     pub(crate) is_irregular: bool,
 }
@@ -59,21 +61,23 @@ impl Blocks {
         if self.is_departed(&seen) {
             return;
         }
-        if let Some(known) = self.nodes.get(&seen.name) {
+        let mut id = self.nodes.find(&seen.name);
+        if let Some(known) = id.and_then(|id| self.nodes.get(id)) {
             if seen.version < known.version {
                 return;
             }
             if known.uid != seen.uid {
                 // Created again under its name: the node that had the block is really gone.
-                self.depart(&seen.name);
+                id.take().into_iter().for_each(|id| self.depart(id));
             }
         }
         let ObservedNode { name, uid, version, labels, max_pods, pod_cidrs, is_deleting } = seen;
-        let Some(node) = self.nodes.get_mut(&name) else {
+        let known = id.and_then(|id| Some((id, self.nodes.get_mut(id)?)));
+        let Some((id, node)) = known else {
             let (since, state) = (self.now, State::Refused { cause: Cause::NotReady });
-            let node = Node { uid, version, labels, max_pods, is_deleting, since, state };
-            self.nodes.insert(name.clone(), node);
-            self.settle(&name, &pod_cidrs, true);
+            let node = Node { name, uid, version, labels, max_pods, is_deleting, since, state };
+            let id = self.nodes.insert(node);
+            self.settle(id, &pod_cidrs, true);
             return;
         };
         let is_changed = node.labels != labels || node.max_pods != max_pods || node.is_deleting != is_deleting;
@@ -81,27 +85,26 @@ impl Blocks {
         if is_changed {
             (node.labels, node.max_pods, node.is_deleting) = (labels, max_pods, is_deleting);
         }
-        self.settle(&name, &pod_cidrs, is_changed);
+        self.settle(id, &pod_cidrs, is_changed);
     }
 
     /// Brings the state of a node in line with its `podCIDRs`. They are set once and never change, so an event that shows none
     /// where some are known is late, and takes nothing away.
-    fn settle(&mut self, name: &NodeName, pod_cidrs: &[String], is_changed: bool) {
+    fn settle(&mut self, id: NodeId, pod_cidrs: &[String], is_changed: bool) {
         if !pod_cidrs.is_empty() {
-            self.adopt(name, pod_cidrs);
+            self.adopt(id, pod_cidrs);
             return;
         }
-        let Some(node) = self.nodes.get(name) else { return };
-        match node.state {
-            State::Granted { .. } | State::Held { .. } | State::Unusable => {}
-            State::Waiting { .. } | State::Refused { .. } if is_changed => self.enqueue(&name.clone(), None),
-            State::Waiting { .. } | State::Refused { .. } => {}
+        let queues = |node: &Node| matches!(node.state, State::Waiting { .. } | State::Refused { .. });
+        if is_changed && self.nodes.get(id).is_some_and(queues) {
+            self.enqueue(id, None);
         }
     }
 
-    /// The node has these blocks, says the API.
-    fn adopt(&mut self, name: &NodeName, pod_cidrs: &[String]) {
+    /// The IPv4 blocks in these texts. What is none is found wrong.
+    fn read_blocks(&mut self, id: NodeId, pod_cidrs: &[String]) -> Vec<Cidr> {
         let mut blocks: Vec<Cidr> = Vec::new();
+        let Some(name) = self.nodes.get(id).map(|node| node.name.clone()) else { return blocks };
         for text in pod_cidrs {
             match text.parse::<Cidr>() {
                 Ok(cidr) if !blocks.contains(&cidr) => blocks.push(cidr),
@@ -116,7 +119,13 @@ impl Blocks {
                 }
             }
         }
-        let Some(node) = self.nodes.get(name) else { return };
+        blocks
+    }
+
+    /// The node has these blocks, says the API.
+    fn adopt(&mut self, id: NodeId, pod_cidrs: &[String]) {
+        let blocks = self.read_blocks(id, pod_cidrs);
+        let Some(node) = self.nodes.get(id) else { return };
         let since = node.since;
         match node.state.clone() {
             State::Held { cidr, more } => {
@@ -125,75 +134,78 @@ impl Blocks {
                     return;
                 }
                 // The API does not allow this, and yet what it says is the truth.
-                held.into_iter().filter(|cidr| !blocks.contains(cidr)).for_each(|cidr| self.release(name, cidr, true));
+                held.into_iter().filter(|cidr| !blocks.contains(cidr)).for_each(|cidr| self.release(id, cidr, true));
             }
             State::Granted { cidr, write } => {
-                self.cancel_write(name, &write);
+                self.cancel_write(id, &write);
                 if blocks.contains(&cidr) {
-                    self.confirm(name, cidr, since);
+                    self.confirm(id, cidr, since);
                 } else {
                     // Somebody else gave it a block; nobody has used ours.
-                    self.release(name, cidr, false);
+                    self.release(id, cidr, false);
                 }
             }
             State::Waiting { ticket, group } => self.queues.remove(group, ticket),
             State::Refused { .. } | State::Unusable => {}
         }
         for cidr in &blocks {
-            self.claim(name, *cidr);
+            self.claim(id, *cidr);
         }
         let state = match blocks.split_first() {
             Some((cidr, more)) => State::Held { cidr: *cidr, more: more.to_vec() },
             None => State::Unusable,
         };
-        self.set_state(name, state);
+        self.set_state(id, state);
     }
 
     /// Tells that the node has the block that was chosen for it.
-    pub(crate) fn confirm(&mut self, name: &NodeName, cidr: Cidr, since: Timestamp) {
+    pub(crate) fn confirm(&mut self, id: NodeId, cidr: Cidr, since: Timestamp) {
         let range = self.range_of(cidr).and_then(|index| self.territories.get(index));
-        if let Some(range) = range.map(|territory| territory.spec.name.clone()) {
+        let range = range.map(|territory| territory.spec.name.clone());
+        let node = self.nodes.get(id).map(|node| node.name.clone());
+        if let (Some(range), Some(node)) = (range, node) {
             let waited = self.now.duration_since(since);
-            self.signal(Signal::Served { node: name.clone(), cidr, range, waited });
+            self.signal(Signal::Served { node, cidr, range, waited });
         }
     }
 
     /// The node is gone: its blocks cool down.
-    pub(crate) fn depart(&mut self, name: &NodeName) {
-        let Some(uid) = self.nodes.get(name).map(|node| node.uid.clone()) else { return };
-        self.mark_departed(name, &uid);
-        let Some(node) = self.nodes.remove(name) else { return };
-        match node.state {
+    pub(crate) fn depart(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(id) else { return };
+        let (name, uid, version, state) = (node.name.clone(), node.uid.clone(), node.version, node.state.clone());
+        self.mark_departed(&name, &uid, version);
+        match state {
             State::Waiting { ticket, group } => self.queues.remove(group, ticket),
             State::Granted { cidr, write } => {
-                self.cancel_write(name, &write);
+                self.cancel_write(id, &write);
                 // A block that was never sent to the API was never used.
                 let was_sent = write.was_sent();
-                self.release(name, cidr, was_sent);
+                self.release(id, cidr, was_sent);
             }
             State::Held { cidr, more } => {
                 for cidr in std::iter::once(cidr).chain(more) {
                     self.signal(Signal::Released { node: name.clone(), cidr });
-                    self.release(name, cidr, true);
+                    self.release(id, cidr, true);
                 }
             }
             State::Refused { .. } | State::Unusable => {}
         }
         if !self.findings.is_empty() {
             let first = (name.clone(), String::new());
-            let of_node = self.findings.range(first..).take_while(|((node, _), _)| node == name);
+            let of_node = self.findings.range(first..).take_while(|((node, _), _)| *node == name);
             let keys: Vec<(NodeName, String)> = of_node.map(|(key, _)| key.clone()).collect();
             keys.into_iter().for_each(|key| self.find(key, None));
         }
+        self.nodes.remove(id);
     }
 
     /// Notes that a node has a block, whatever else is known of these addresses.
-    pub(crate) fn claim(&mut self, name: &NodeName, cidr: Cidr) {
+    pub(crate) fn claim(&mut self, id: NodeId, cidr: Cidr) {
         if let Some(claim) = self.claims.get_mut(&cidr) {
-            if claim.node != *name && !claim.others.contains(name) {
-                claim.others.push(name.clone());
+            if claim.node != id && !claim.others.contains(&id) {
+                claim.others.push(id);
                 claim.is_irregular = true;
-                self.rejudge(name, cidr);
+                self.rejudge_node(id, cidr);
             }
             return;
         }
@@ -206,7 +218,7 @@ impl Blocks {
             }
             None => false,
         };
-        self.claims.insert(cidr, Claim { node: name.clone(), others: Vec::new(), is_irregular: !is_regular });
+        self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: !is_regular });
         if is_regular {
             return;
         }
@@ -214,30 +226,31 @@ impl Blocks {
             self.rebuild(index);
         }
         self.recount_cooling();
-        let overlapping: Vec<Cidr> = self.overlapping(cidr).map(|(other, _)| other).collect();
-        for other in overlapping {
+        let overlapping: Vec<(Cidr, NodeId)> = self.overlapping(cidr).collect();
+        for (other, node) in overlapping {
             if let Some(claim) = self.claims.get_mut(&other) {
                 claim.is_irregular = true;
             }
+            self.rejudge_node(node, other);
         }
-        self.rejudge(name, cidr);
+        self.rejudge_node(id, cidr);
     }
 
     /// The node does not have the block any more. What nobody else has of it cools down, or is free at once.
-    pub(crate) fn release(&mut self, name: &NodeName, cidr: Cidr, cools: bool) {
+    pub(crate) fn release(&mut self, id: NodeId, cidr: Cidr, cools: bool) {
         let Some(claim) = self.claims.get_mut(&cidr) else { return };
-        if claim.node != *name {
-            claim.others.retain(|other| other != name);
-            self.find((name.clone(), cidr.to_string()), None);
+        if claim.node != id {
+            claim.others.retain(|other| *other != id);
+            self.clear(id, cidr);
             return;
         }
         if !claim.others.is_empty() {
             // The block passes to the next node that was seen with it.
             let next = claim.others.remove(0);
-            claim.node = next.clone();
-            self.find((name.clone(), cidr.to_string()), None);
+            claim.node = next;
+            self.clear(id, cidr);
             self.rejudge_all();
-            self.rejudge(&next, cidr);
+            self.rejudge_node(next, cidr);
             return;
         }
         let is_irregular = claim.is_irregular;
@@ -263,7 +276,7 @@ impl Blocks {
             // What others have of it, or what is excluded, is taken out of what cools down.
             self.ranges_touching(cidr).into_iter().for_each(|index| self.rebuild(index));
             self.recount_cooling();
-            self.find((name.clone(), cidr.to_string()), None);
+            self.clear(id, cidr);
             self.rejudge_all();
         }
         if !cools || !self.settings.cooldown_floor.is_positive() {
@@ -273,20 +286,20 @@ impl Blocks {
     }
 
     /// Other claims that share addresses with `cidr`.
-    pub(crate) fn overlapping(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
+    pub(crate) fn overlapping(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, NodeId)> + '_ {
         self.claims_touching(cidr).filter(move |(other, _)| *other != cidr)
     }
 
     /// All claims that share addresses with `cidr`, `cidr` itself included.
-    pub(crate) fn claims_touching(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
+    pub(crate) fn claims_touching(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, NodeId)> + '_ {
         let wider = (0..cidr.length()).filter_map(move |length| Cidr::containing(cidr.network(), length).ok());
-        let around = wider.filter_map(|wider| self.claims.get(&wider).map(|claim| (wider, &claim.node)));
-        let inside = self.claims.range(cidr..=Cidr::host(cidr.last())).map(|(other, claim)| (*other, &claim.node));
+        let around = wider.filter_map(|wider| self.claims.get(&wider).map(|claim| (wider, claim.node)));
+        let inside = self.claims.range(cidr..=Cidr::host(cidr.last())).map(|(other, claim)| (*other, claim.node));
         around.chain(inside)
     }
 
-    pub(crate) fn set_state(&mut self, name: &NodeName, state: State) {
-        if let Some(node) = self.nodes.get_mut(name) {
+    pub(crate) fn set_state(&mut self, id: NodeId, state: State) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.state = state;
         }
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_address::{Cidr, NodeName, RangeName};
+use freeboard_address::{Cidr, RangeName};
 use jiff::Timestamp;
 
 use crate::effect::Effect;
 use crate::engine::Blocks;
 use crate::input::RestoredCooling;
 use crate::nodes::State;
+use crate::table::NodeId;
 use crate::range::{Exclusion, RangeRefused, RangeSpec};
 use crate::selector::Labels;
 use crate::territory::Territory;
@@ -87,16 +88,6 @@ impl Blocks {
         self.begin(now);
         self.settings.excluded = excluded;
         self.ranges_changed();
-        let held: Vec<(NodeName, Cidr)> = self
-            .settings
-            .excluded
-            .iter()
-            .flat_map(|exclusion| self.claims_touching(exclusion.cidr))
-            .map(|(cidr, node)| (node.clone(), cidr))
-            .collect();
-        for (node, cidr) in held {
-            self.rejudge(&node, cidr);
-        }
         self.advance();
     }
 
@@ -128,7 +119,22 @@ impl Blocks {
         }
         self.recount_cooling();
         self.rejudge_all();
+        self.judge_excluded();
         self.classify_again();
+    }
+
+    /// Judges the blocks that nodes have in addresses which are excluded, perhaps only now.
+    fn judge_excluded(&mut self) {
+        let own = self.territories.iter().flat_map(|territory| &territory.spec.excluded);
+        let excluded = own.chain(&self.settings.excluded);
+        let held: Vec<(Cidr, NodeId)> =
+            excluded.flat_map(|exclusion| self.claims_touching(exclusion.cidr)).collect();
+        for (cidr, node) in held {
+            if let Some(claim) = self.claims.get_mut(&cidr) {
+                claim.is_irregular = true;
+            }
+            self.rejudge_node(node, cidr);
+        }
     }
 
     /// Counts the free space of a range from scratch.
@@ -180,15 +186,15 @@ impl Blocks {
         keys.dedup();
         self.classes = Classes { keys, index: BTreeMap::new(), all: Vec::new() };
         let waiting = self.queues.take_all();
-        for (ticket, name) in waiting {
-            self.enqueue(&name, Some(ticket));
+        for (ticket, id) in waiting {
+            self.enqueue(id, Some(ticket));
         }
         // What was refused before anything was looked for may be served now.
         let refused = |node: &crate::nodes::Node| matches!(node.state, State::Refused { .. });
-        let refused: Vec<NodeName> =
-            self.nodes.iter().filter(|(_, node)| refused(node)).map(|(name, _)| name.clone()).collect();
-        for name in refused {
-            self.enqueue(&name, None);
+        let refused: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| refused(node)).map(|(id, _)| id).collect();
+        for id in refused {
+            self.enqueue(id, None);
         }
         self.queues.wake();
     }

@@ -22,7 +22,7 @@ impl Blocks {
     /// Why this node has no block; none when it has one, or when it is not known.
     #[must_use]
     pub fn explain(&self, node: &NodeName) -> Option<Refusal> {
-        let known = self.nodes.get(node)?;
+        let known = self.nodes.get(self.nodes.find(node)?)?;
         match &known.state {
             State::Held { .. } => None,
             State::Waiting { group, .. } => Some(self.explain_group(*group)),
@@ -63,12 +63,11 @@ impl Blocks {
     pub(crate) fn explain_group(&self, key: GroupKey) -> Refusal {
         if !self.is_ready() {
             let wait = later(self.started, self.settings.takeover_wait).duration_since(self.now).as_secs().max(0);
-            let (what, remedy) = match self.listed {
-                None => ("the nodes are not read yet".to_owned(), "look whether the API answers"),
-                Some(_) => (
-                    format!("what an earlier leader wrote last may still land, for {wait} s more"),
-                    "nothing needs to be done",
-                ),
+            let (what, remedy) = if self.listed.is_none() || wait == 0 {
+                ("the nodes are not read yet".to_owned(), "look whether the API answers")
+            } else {
+                let landing = format!("what an earlier leader wrote last may still land, for {wait} s more");
+                (landing, "nothing needs to be done")
             };
             return Refusal::new(Cause::NotReady, Place::Cluster, what, remedy);
         }

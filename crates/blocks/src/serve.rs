@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::TryFromIntError;
 
-use freeboard_address::{Cidr, NodeName};
+use freeboard_address::Cidr;
 use jiff::Timestamp;
 
 use crate::cause::Cause;
@@ -16,6 +16,7 @@ use crate::engine::{Blocks, later};
 use crate::input::RestoredCooling;
 use crate::nodes::{Claim, State};
 use crate::size::PodBits;
+use crate::table::NodeId;
 use crate::writes::Write;
 
 /// What a queue's nodes have in common: all that decides which block they get.
@@ -30,9 +31,9 @@ pub(crate) struct GroupKey {
 /// The nodes of one queue.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    queue: BTreeMap<u64, NodeName>,
+    queue: BTreeMap<u64, NodeId>,
     /// Nodes that were not told yet what they wait for.
-    fresh: Vec<NodeName>,
+    fresh: Vec<NodeId>,
     /// What the others were told.
     announced: Option<Cause>,
 }
@@ -52,24 +53,20 @@ impl Queues {
         self.due.extend(self.groups.keys());
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.groups.is_empty()
-    }
-
     /// Empties the queues: who waited, in the order of arrival.
-    pub(crate) fn take_all(&mut self) -> BTreeMap<u64, NodeName> {
+    pub(crate) fn take_all(&mut self) -> BTreeMap<u64, NodeId> {
         self.due.clear();
         std::mem::take(&mut self.groups).into_values().flat_map(|group| group.queue).collect()
     }
 
-    fn insert(&mut self, key: GroupKey, ticket: Option<u64>, name: NodeName) -> u64 {
+    fn insert(&mut self, key: GroupKey, ticket: Option<u64>, id: NodeId) -> u64 {
         let ticket = ticket.unwrap_or_else(|| {
             self.last_ticket += 1;
             self.last_ticket
         });
         let group = self.groups.entry(key).or_default();
-        group.fresh.push(name.clone());
-        group.queue.insert(ticket, name);
+        group.fresh.push(id);
+        group.queue.insert(ticket, id);
         self.due.insert(key);
         ticket
     }
@@ -89,12 +86,12 @@ impl Queues {
     }
 
     /// The waiting nodes in the order of arrival.
-    pub(crate) fn in_order(&self) -> BTreeMap<u64, &NodeName> {
-        self.groups.values().flat_map(|group| group.queue.iter().map(|(ticket, name)| (*ticket, name))).collect()
+    pub(crate) fn in_order(&self) -> BTreeMap<u64, NodeId> {
+        self.groups.values().flat_map(|group| group.queue.iter().map(|(ticket, id)| (*ticket, *id))).collect()
     }
 
-    fn first(&self, key: GroupKey) -> Option<(u64, &NodeName)> {
-        self.groups.get(&key)?.queue.first_key_value().map(|(ticket, name)| (*ticket, name))
+    fn first(&self, key: GroupKey) -> Option<(u64, NodeId)> {
+        self.groups.get(&key)?.queue.first_key_value().map(|(ticket, id)| (*ticket, *id))
     }
 }
 
@@ -106,8 +103,8 @@ struct Room {
 
 impl Blocks {
     /// Puts a node into its queue, behind those that wait already, or notes why it cannot wait.
-    pub(crate) fn enqueue(&mut self, name: &NodeName, ticket: Option<u64>) {
-        let Some(node) = self.nodes.get(name) else { return };
+    pub(crate) fn enqueue(&mut self, id: NodeId, ticket: Option<u64>) {
+        let Some(node) = self.nodes.get(id) else { return };
         let ticket = match node.state {
             // Its place stays its own when it changes the queue.
             State::Waiting { ticket, group } => {
@@ -120,17 +117,17 @@ impl Blocks {
         let refused = match self.pods(node.max_pods) {
             Ok(pods) if !is_deleting => {
                 let group = GroupKey { class: self.class_of(&labels), pods };
-                let ticket = self.queues.insert(group, ticket, name.clone());
-                self.set_state(name, State::Waiting { ticket, group });
+                let ticket = self.queues.insert(group, ticket, id);
+                self.set_state(id, State::Waiting { ticket, group });
                 return;
             }
             Ok(_) => Cause::Deleting,
             Err(_) => Cause::MaxPodsInvalid,
         };
         if node.state != (State::Refused { cause: refused }) {
-            self.set_state(name, State::Refused { cause: refused });
+            self.set_state(id, State::Refused { cause: refused });
             if refused != Cause::Deleting {
-                self.announce(name);
+                self.announce(id);
             }
         }
     }
@@ -173,12 +170,11 @@ impl Blocks {
     /// Serves the first node of a queue, if there is room.
     fn serve_first(&mut self, key: GroupKey, ticket: u64) -> bool {
         let Some(cidr) = self.place(key) else { return false };
-        let Some((_, name)) = self.queues.first(key) else { return false };
-        let name = name.clone();
+        let Some((_, id)) = self.queues.first(key) else { return false };
         self.queues.remove(key, ticket);
-        self.claims.insert(cidr, Claim { node: name.clone(), others: Vec::new(), is_irregular: false });
-        self.outbox.push_back(name.clone());
-        self.set_state(&name, State::Granted { cidr, write: Write::queued() });
+        self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: false });
+        self.outbox.push_back(id);
+        self.set_state(id, State::Granted { cidr, write: Write::queued() });
         true
     }
 
@@ -311,20 +307,21 @@ impl Blocks {
         let Some(group) = self.queues.groups.get_mut(&key) else { return };
         let fresh = std::mem::take(&mut group.fresh);
         let is_same = group.announced.replace(refusal.cause) == Some(refusal.cause);
-        let told: Vec<NodeName> = if is_same { fresh } else { group.queue.values().cloned().collect() };
-        for node in told {
+        let told: Vec<NodeId> = if is_same { fresh } else { group.queue.values().copied().collect() };
+        for id in told {
             // Fresh ones may have been served or may have gone in the meantime.
-            let waits =
-                self.nodes.get(&node).is_some_and(|n| matches!(n.state, State::Waiting { group, .. } if group == key));
-            if waits {
-                self.signal(Signal::Waiting { node, refusal: refusal.clone() });
+            let Some(node) = self.nodes.get(id) else { continue };
+            if matches!(node.state, State::Waiting { group, .. } if group == key) {
+                let signal = Signal::Waiting { node: node.name.clone(), refusal: refusal.clone() };
+                self.signal(signal);
             }
         }
     }
 
-    fn announce(&mut self, name: &NodeName) {
-        if let Some(refusal) = self.explain(name) {
-            self.signal(Signal::Waiting { node: name.clone(), refusal });
+    fn announce(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(id).map(|node| node.name.clone()) else { return };
+        if let Some(refusal) = self.explain(&node) {
+            self.signal(Signal::Waiting { node, refusal });
         }
     }
 

@@ -8,7 +8,7 @@ use crate::cause::Refusal;
 use crate::engine::Blocks;
 use crate::findings::Finding;
 use crate::input::RestoredCooling;
-use crate::nodes::State;
+use crate::nodes::{Node, State};
 use crate::range::RangeState;
 use crate::size::BlockSize;
 use crate::territory::Territory;
@@ -111,7 +111,7 @@ impl Blocks {
     /// Everything at a glance. Costs as much as there are nodes.
     #[must_use]
     pub fn view(&self) -> BlocksView {
-        let count = |is: fn(&State) -> bool| self.nodes.values().filter(|node| is(&node.state)).count();
+        let count = |is: fn(&State) -> bool| self.nodes.iter().filter(|(_, node)| is(&node.state)).count();
         BlocksView {
             ranges: self.range_views(),
             nodes: self.nodes.len(),
@@ -140,13 +140,14 @@ impl Blocks {
     /// The nodes that have a block of a range, in address order, from the `skip`-th on: for whom a draining or removed range waits.
     pub fn users(&self, name: &RangeName, skip: usize) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
         let cidr = self.territories.iter().find(|territory| territory.spec.name == *name).map(|t| t.spec.cidr);
-        cidr.into_iter().flat_map(|cidr| self.claims_touching(cidr)).skip(skip)
+        let claims = cidr.into_iter().flat_map(|cidr| self.claims_touching(cidr)).skip(skip);
+        claims.filter_map(|(cidr, id)| Some((cidr, &self.nodes.get(id)?.name)))
     }
 
     /// Where one node stands.
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<NodeView> {
-        let (blocks, is_confirmed) = match &self.nodes.get(name)?.state {
+        let (blocks, is_confirmed) = match &self.nodes.get(self.nodes.find(name)?)?.state {
             State::Held { cidr, more } => (std::iter::once(*cidr).chain(more.iter().copied()).collect(), true),
             State::Granted { cidr, .. } => (vec![*cidr], false),
             State::Waiting { .. } | State::Refused { .. } | State::Unusable => (Vec::new(), false),
@@ -159,12 +160,14 @@ impl Blocks {
     /// The nodes that wait, in the order of their arrival, then those that cannot be served as they are.
     #[must_use]
     pub fn waiting(&self) -> Vec<WaitingView> {
-        let queued = self.queues.in_order().into_values();
+        let queued = self.queues.in_order().into_values().filter_map(|id| self.nodes.get(id));
         let refused = |state: &State| matches!(state, State::Refused { .. } | State::Unusable);
-        let refused = self.nodes.iter().filter(|(_, node)| refused(&node.state)).map(|(name, _)| name);
-        let one = |name: &NodeName| {
-            let (since, refusal) = (self.nodes.get(name)?.since, self.explain(name)?);
-            Some(WaitingView { node: name.clone(), since, refusal })
+        let mut refused: Vec<&Node> =
+            self.nodes.iter().map(|(_, node)| node).filter(|node| refused(&node.state)).collect();
+        refused.sort_unstable_by_key(|node| &node.name);
+        let one = |node: &Node| {
+            let refusal = self.explain(&node.name)?;
+            Some(WaitingView { node: node.name.clone(), since: node.since, refusal })
         };
         queued.chain(refused).filter_map(one).collect()
     }

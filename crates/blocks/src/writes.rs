@@ -1,12 +1,13 @@
 //! Blocks on their way to the API: bounded, repeated, and settled by what the API shows.
 
-use freeboard_address::{Cidr, NodeName};
+use freeboard_address::Cidr;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::effect::{ApiOperation, Effect, Signal};
 use crate::engine::{Blocks, later};
 use crate::input::{Answer, ObservedNode, OperationId};
 use crate::nodes::State;
+use crate::table::NodeId;
 
 /// How far the writing of a node's block is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +39,11 @@ impl Write {
     }
 
     /// Whether it is where the audit finds it.
-    pub(crate) fn is_tracked(&self, name: &NodeName, engine: &Blocks) -> bool {
+    pub(crate) fn is_tracked(&self, node: NodeId, engine: &Blocks) -> bool {
         match self.step {
-            Step::Queued => engine.outbox.contains(name),
-            Step::InFlight(id) => engine.operations.get(&id).is_some_and(|operation| operation.node == *name),
-            Step::Paused(at) => engine.retries.contains(&(at, name.clone())),
+            Step::Queued => engine.outbox.contains(&node),
+            Step::InFlight(id) => engine.operations.get(&id).is_some_and(|operation| operation.node == node),
+            Step::Paused(at) => engine.retries.contains(&(at, node)),
         }
     }
 }
@@ -50,7 +51,7 @@ impl Write {
 /// An operation in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    pub(crate) node: NodeName,
+    pub(crate) node: NodeId,
     /// A read after a conflict, not a write.
     is_read: bool,
 }
@@ -61,21 +62,21 @@ impl Blocks {
     pub fn handle_answer(&mut self, id: OperationId, answer: Answer, now: Timestamp) {
         self.begin(now);
         let operation = self.operations.remove(&id);
-        let current = operation.as_ref().and_then(|operation| self.granted(&operation.node, id));
+        let current = operation.as_ref().and_then(|operation| self.granted(operation.node, id));
         match (answer, current) {
             (Answer::Node(seen), current) => self.answer_node(seen, operation.as_ref(), current),
             (_, None) => {}
-            (Answer::Written, Some((name, cidr, _))) => {
-                let since = self.nodes.get(&name).map_or(self.now, |node| node.since);
-                self.confirm(&name, cidr, since);
-                self.set_state(&name, State::Held { cidr, more: Vec::new() });
+            (Answer::Written, Some((node, cidr, _))) => {
+                let since = self.nodes.get(node).map_or(self.now, |node| node.since);
+                self.confirm(node, cidr, since);
+                self.set_state(node, State::Held { cidr, more: Vec::new() });
             }
-            (Answer::NotFound, Some((name, ..))) => self.depart(&name),
-            (Answer::Conflict, Some((name, cidr, write))) => self.start_read(&name, cidr, write),
-            (Answer::Uncertain, Some((name, cidr, write))) => {
-                self.pause(&name, cidr, write, "the answer was lost".to_owned());
+            (Answer::NotFound, Some((node, ..))) => self.depart(node),
+            (Answer::Conflict, Some((node, cidr, write))) => self.start_read(node, cidr, write),
+            (Answer::Uncertain, Some((node, cidr, write))) => {
+                self.pause(node, cidr, write, "the answer was lost".to_owned());
             }
-            (Answer::Failed(detail), Some((name, cidr, write))) => self.pause(&name, cidr, write, detail),
+            (Answer::Failed(detail), Some((node, cidr, write))) => self.pause(node, cidr, write, detail),
         }
         self.advance();
     }
@@ -85,30 +86,32 @@ impl Blocks {
         &mut self,
         seen: ObservedNode,
         operation: Option<&Operation>,
-        current: Option<(NodeName, Cidr, Write)>,
+        current: Option<(NodeId, Cidr, Write)>,
     ) {
         let name = seen.name.clone();
         self.observe(seen);
-        let Some((_, cidr, mut write)) = current.filter(|(granted, ..)| *granted == name) else { return };
-        let still_granted = self.nodes.get(&name).is_some_and(|node| matches!(node.state, State::Granted { .. }));
-        if !still_granted {
+        let Some((id, cidr, mut write)) = current else { return };
+        let is_still_granted = self.nodes.get(id).is_some_and(|node| {
+            node.name == name && node.state == State::Granted { cidr, write: write.clone() }
+        });
+        if !is_still_granted {
             return;
         }
         // The same node, and it has no block: whatever refused the write is over, or it is tried slower and slower.
         if operation.is_some_and(|operation| operation.is_read) && write.failures <= 1 {
             write.step = Step::Queued;
-            self.outbox.push_back(name.clone());
-            self.set_state(&name, State::Granted { cidr, write });
+            self.outbox.push_back(id);
+            self.set_state(id, State::Granted { cidr, write });
         } else {
-            self.pause(&name, cidr, write, "the API refuses the write and shows no block on the node".to_owned());
+            self.pause(id, cidr, write, "the API refuses the write and shows no block on the node".to_owned());
         }
     }
 
     /// The grant that waits for this operation.
-    fn granted(&self, name: &NodeName, id: OperationId) -> Option<(NodeName, Cidr, Write)> {
-        match &self.nodes.get(name)?.state {
+    fn granted(&self, node: NodeId, id: OperationId) -> Option<(NodeId, Cidr, Write)> {
+        match &self.nodes.get(node)?.state {
             State::Granted { cidr, write } if write.step == Step::InFlight(id) => {
-                Some((name.clone(), *cidr, write.clone()))
+                Some((node, *cidr, write.clone()))
             }
             State::Granted { .. }
             | State::Waiting { .. }
@@ -123,27 +126,27 @@ impl Blocks {
         while let Some((at, _)) = self.retries.first()
             && *at <= self.now
         {
-            let Some((_, name)) = self.retries.pop_first() else { break };
-            if let Some(State::Granted { write, .. }) = self.nodes.get_mut(&name).map(|node| &mut node.state) {
+            let Some((_, id)) = self.retries.pop_first() else { break };
+            if let Some(State::Granted { write, .. }) = self.nodes.get_mut(id).map(|node| &mut node.state) {
                 write.step = Step::Queued;
-                self.outbox.push_back(name);
+                self.outbox.push_back(id);
             }
         }
         while self.operations.len() < self.settings.writes_in_flight.max(1) {
-            let Some(name) = self.outbox.pop_front() else { break };
+            let Some(queued) = self.outbox.pop_front() else { break };
             let id = OperationId(self.last_operation + 1);
-            let Some(node) = self.nodes.get_mut(&name) else { continue };
+            let Some(node) = self.nodes.get_mut(queued) else { continue };
             let State::Granted { cidr, write } = &mut node.state else { continue };
             if write.step != Step::Queued {
                 continue;
             }
             (write.step, write.was_sent) = (Step::InFlight(id), true);
-            let operation = ApiOperation::SetPodCidrs { node: name.clone(), uid: node.uid.clone(), cidr: *cidr };
-            self.start(id, name, operation);
+            let operation = ApiOperation::SetPodCidrs { node: node.name.clone(), uid: node.uid.clone(), cidr: *cidr };
+            self.start(id, queued, operation);
         }
     }
 
-    fn start(&mut self, id: OperationId, node: NodeName, operation: ApiOperation) {
+    fn start(&mut self, id: OperationId, node: NodeId, operation: ApiOperation) {
         self.last_operation = id.0;
         let is_read = matches!(operation, ApiOperation::ReadNode { .. });
         self.operations.insert(id, Operation { node, is_read });
@@ -151,31 +154,33 @@ impl Blocks {
     }
 
     /// After a conflict only the Node itself can tell.
-    fn start_read(&mut self, name: &NodeName, cidr: Cidr, mut write: Write) {
+    fn start_read(&mut self, node: NodeId, cidr: Cidr, mut write: Write) {
         let id = OperationId(self.last_operation + 1);
         write.step = Step::InFlight(id);
         write.failures += 1;
-        self.set_state(name, State::Granted { cidr, write });
-        self.start(id, name.clone(), ApiOperation::ReadNode { node: name.clone() });
+        self.set_state(node, State::Granted { cidr, write });
+        let name = self.name_of(node);
+        self.start(id, node, ApiOperation::ReadNode { node: name });
     }
 
     /// Tries again later; the block stays the node's.
-    fn pause(&mut self, name: &NodeName, cidr: Cidr, mut write: Write, detail: String) {
+    fn pause(&mut self, node: NodeId, cidr: Cidr, mut write: Write, detail: String) {
         let doubled = 1i32.checked_shl(write.failures.min(20)).unwrap_or(i32::MAX);
         let delay = self.settings.retry_min.saturating_mul(doubled);
         let delay: SignedDuration = delay.min(self.settings.retry_max.max(self.settings.retry_min));
         let at = later(self.now, delay);
         write.failures = write.failures.saturating_add(1);
         write.step = Step::Paused(at);
-        self.retries.insert((at, name.clone()));
-        self.set_state(name, State::Granted { cidr, write });
-        self.signal(Signal::WriteFailed { node: name.clone(), detail });
+        self.retries.insert((at, node));
+        self.set_state(node, State::Granted { cidr, write });
+        let node = self.name_of(node);
+        self.signal(Signal::WriteFailed { node, detail });
     }
 
     /// The write is not needed any more. What is in flight is answered one day, to nobody.
-    pub(crate) fn cancel_write(&mut self, name: &NodeName, write: &Write) {
+    pub(crate) fn cancel_write(&mut self, node: NodeId, write: &Write) {
         if let Step::Paused(at) = write.step {
-            self.retries.remove(&(at, name.clone()));
+            self.retries.remove(&(at, node));
         }
     }
 }

@@ -169,10 +169,8 @@ fn best_subset(candidates: &[(usize, u64)], room: u64) -> Vec<usize> {
         let step = usize::try_from(addresses / unit).unwrap_or(usize::MAX);
         for sum in (step..count).rev() {
             let is_new = reached.get(sum) == Some(&false) && reached.get(sum - step) == Some(&true);
-            if is_new {
-                if let (Some(reached), Some(last)) = (reached.get_mut(sum), last.get_mut(sum)) {
-                    (*reached, *last) = (true, Some(position));
-                }
+            if is_new && let (Some(reached), Some(last)) = (reached.get_mut(sum), last.get_mut(sum)) {
+                (*reached, *last) = (true, Some(position));
             }
         }
     }
