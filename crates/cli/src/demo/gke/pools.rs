@@ -35,9 +35,7 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
         "The original demo gives the cluster three ranges and makes eight pools. GKE puts each new pool on the range with the \
          lowest share in use, and does not look at how large the pool may become.",
     );
-    let mut ready = scene.clone();
-    ready.add_ranges(&RANGES)?;
-    ready.give_to_cluster(&RANGES)?;
+    let ready = with_ranges(story, scene)?;
     let mut gke = ready.clone();
     story.did(
         "for i in {1..8}; do gcloud container node-pools create nodepool-$i --max-pods-per-node=32 --enable-autoscaling \
@@ -98,6 +96,18 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// A copy of the cloud whose cluster has the three ranges.
+fn with_ranges(story: &Story, scene: &Scene) -> Result<Scene> {
+    let mut ready = scene.clone();
+    let added: Vec<String> = RANGES.iter().map(|(name, cidr)| format!("{name}={cidr}")).collect();
+    story.did(&format!("gcloud compute networks subnets update cluster --add-secondary-ranges={}", added.join(",")));
+    ready.add_ranges(&RANGES)?;
+    let names = RANGES.map(|(name, _)| name).join(",");
+    story.did(&format!("gcloud container clusters update demo-ip --additional-pod-ipv4-ranges={names}"));
+    ready.give_to_cluster(&RANGES)?;
+    Ok(ready)
+}
+
 /// The joint assignment, carried out on a copy of the cloud in which no pool has a range yet.
 fn joint(story: &mut Story, ready: &Scene, rooms: &[RangeRoom], assignment: &Assignment, total: u32) -> Result<Scene> {
     let mut copy = ready.clone();
@@ -122,7 +132,7 @@ fn joint(story: &mut Story, ready: &Scene, rooms: &[RangeRoom], assignment: &Ass
 
 /// How full each range is when all pools are at their maxima, or as far as they come.
 fn use_at_maximum(gke: &Scene, ours: &Scene) -> Result<String> {
-    let mut text = format!("    {:<15} {:<24} {}\n", "AT THE MAXIMA", "AS GKE PUT THEM", "AS FREEBOARD PUTS THEM");
+    let mut text = format!("    {:<22} {:<24} {}\n", "AT THE MAXIMA", "AS GKE PUT THEM", "AS FREEBOARD PUTS THEM");
     for (name, cidr) in RANGES {
         let cell = |scene: &Scene| -> Result<String> {
             let usage = scene.usage(&RangeName::new(name))?;
@@ -131,7 +141,7 @@ fn use_at_maximum(gke: &Scene, ours: &Scene) -> Result<String> {
             Ok(format!("{:<8} {used:>3} of {all:>3}", words::bar(used, all)))
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {cidr:<15} {:<24} {}", cell(gke)?, cell(ours)?);
+        let _ = writeln!(text, "    {name} {cidr:<15} {:<24} {}", cell(gke)?, cell(ours)?);
     }
     Ok(text)
 }
