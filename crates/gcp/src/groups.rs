@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cloud::{Change, GoogleCloud};
 use crate::error::ApiError;
-use crate::ids::{GroupKey, GroupName, InstanceKey, InstanceName};
+use crate::ids::{GroupKey, InstanceKey, InstanceName};
 use crate::instances::{AliasRequest, AliasSize, InsertInstance};
 use crate::model::{GroupError, InstanceGroup, Template};
 use crate::operations::{Operation, Scope};
@@ -67,7 +67,7 @@ impl GoogleCloud {
                 return None;
             }
             let template = group.template.clone();
-            let name = self.name_of_machine(&key.name);
+            let name = self.name_of_machine(key);
             let request = InsertInstance {
                 key: InstanceKey::new(key.zone.clone(), name.clone()),
                 machine_type: template.machine_type,
@@ -113,13 +113,20 @@ impl GoogleCloud {
         self.groups.remove(key);
     }
 
-    /// The group's name without its ending, and four letters.
-    fn name_of_machine(&mut self, group: &GroupName) -> InstanceName {
+    /// The group's name without its ending, and four letters that no machine of the zone has.
+    fn name_of_machine(&mut self, group: &GroupKey) -> InstanceName {
         const LETTERS: &[u8; 32] = b"0123456789bcdfghjklmnpqrstvwxzay";
-        let base = group.as_str().strip_suffix("-grp").unwrap_or(group.as_str()).to_owned();
-        let id = self.next_id();
-        let letter = |shift: u32| char::from(LETTERS[usize::try_from((id >> shift) & 31).unwrap_or(0)]);
-        InstanceName::new(format!("{base}-{}{}{}{}", letter(20), letter(30), letter(40), letter(50)))
+        let name = group.name.as_str();
+        let base = name.strip_suffix("-grp").unwrap_or(name);
+        loop {
+            let id = self.next_id();
+            let letter = |shift: u32| char::from(LETTERS[usize::try_from((id >> shift) & 31).unwrap_or(0)]);
+            let name = InstanceName::new(format!("{base}-{}{}{}{}", letter(20), letter(30), letter(40), letter(50)));
+            // A million names and at most a thousand machines: the next one is free, or the one after.
+            if !self.instances.contains_key(&InstanceKey::new(group.zone.clone(), name.clone())) {
+                return name;
+            }
+        }
     }
 
     /// How the cloud says that a range has no room.

@@ -17,6 +17,8 @@ use crate::range_rules::check_range;
 
 /// Most nodes per pool and zone.
 const MOST_NODES: u32 = 1000;
+/// How much of a cluster's or pool's name goes into the names of its groups and ranges, in characters.
+const LONGEST_PIECE: usize = 20;
 /// The prefix length of a range that GKE makes when it is not told one.
 const DEFAULT_NEW_RANGE: u8 = 14;
 /// Where GKE looks for the addresses of a range that it makes: private space, in this order.
@@ -230,8 +232,8 @@ impl GoogleCloud {
             }
             PodRangeRequest::New { name, size } => {
                 let made_up = || {
-                    let hash = hash(&[cluster.key.name.as_str(), request.key.name.as_str()]) >> 32;
-                    RangeName::new(format!("gke-{}-{}-pods-{hash:08x}", cluster.key.name, request.key.name))
+                    let hash = hash_of(&request.key);
+                    RangeName::new(format!("gke-{}-{}-pods-{hash}", piece(&cluster.key.name), piece(&request.key.name)))
                 };
                 let name = name.clone().unwrap_or_else(made_up);
                 self.make_range(cluster, &name, *size, block_length)?;
@@ -297,7 +299,7 @@ impl GoogleCloud {
         hash: Option<&str>,
         now: Timestamp,
     ) -> Option<ApiError> {
-        let made_up = format!("{:08x}", crate::cloud::hash(&[cluster.key.name.as_str(), pool.name.as_str()]) >> 32);
+        let made_up = hash_of(&PoolKey::new(cluster.key.clone(), pool.name.clone()));
         let hash = hash.unwrap_or(&made_up);
         let labels = BTreeMap::from([
             ("goog-k8s-cluster-name".to_owned(), cluster.key.name.to_string()),
@@ -305,7 +307,7 @@ impl GoogleCloud {
         ]);
         let mut first_error = None;
         for zone in pool.locations.clone() {
-            let name = GroupName::new(format!("gke-{}-{}-{hash}-grp", cluster.key.name, pool.name));
+            let name = GroupName::new(format!("gke-{}-{}-{hash}-grp", piece(&cluster.key.name), piece(&pool.name)));
             let key = GroupKey::new(zone, name);
             let template = Template {
                 subnetwork: cluster.subnetwork.clone(),
@@ -345,6 +347,17 @@ impl GoogleCloud {
         let mut pools = clusters.flat_map(|(key, cluster)| cluster.pools.values().map(move |pool| (key, pool)));
         pools.find(|(_, pool)| pool.groups.contains(group)).map(|(key, pool)| (key, &pool.name))
     }
+}
+
+/// The beginning of a name, so that what is made of two of them and a hash is a name too.
+fn piece(name: impl std::fmt::Display) -> String {
+    name.to_string().chars().take(LONGEST_PIECE).collect()
+}
+
+/// Eight hexadecimal digits that tell the pool from those of the same name elsewhere.
+fn hash_of(pool: &PoolKey) -> String {
+    let key = &pool.cluster;
+    format!("{:08x}", hash(&[key.location.as_str(), key.name.as_str(), pool.name.as_str()]) >> 32)
 }
 
 /// Marks what of `cidr` lies in the free space as taken.

@@ -22,16 +22,16 @@ pub(crate) struct DemoArguments {
     /// Which story.
     #[arg(value_enum, default_value_t = StoryName::Eks)]
     story: StoryName,
-    /// Leave the lab up at the end, with a shell in it.
+    /// EKS: leave the lab up at the end, with a shell in it.
     #[arg(long)]
     keep: bool,
     /// Print one JSON document with all facts instead of the story.
     #[arg(long)]
     json: bool,
-    /// How many times faster than the world says the cloud works (attaching an interface takes 2 s in the world).
+    /// EKS: how many times faster than the world says the cloud works (attaching an interface takes 2 s in the world).
     #[arg(long, default_value_t = 4.0)]
     speed: f64,
-    /// Another world file instead of the story's own.
+    /// EKS: another world file instead of the story's own.
     #[arg(long)]
     world: Option<PathBuf>,
 }

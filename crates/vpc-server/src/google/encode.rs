@@ -14,6 +14,11 @@ const COMPUTE: &str = "https://www.googleapis.com/compute/v1";
 /// Where container's links begin.
 const CONTAINER: &str = "https://container.googleapis.com/v1";
 
+/// A time as Google writes it: with milliseconds.
+fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 /// A fingerprint on the wire.
 pub(crate) fn fingerprint(fingerprint: Fingerprint) -> String {
     BASE64_STANDARD.encode(fingerprint.0.to_be_bytes())
@@ -47,7 +52,7 @@ pub(crate) fn network(cloud: &GoogleCloud, network: &Network) -> Value {
     json!({
         "kind": "compute#network",
         "id": network.id.to_string(),
-        "creationTimestamp": network.created.to_string(),
+        "creationTimestamp": time(network.created),
         "name": network.name.as_str(),
         "autoCreateSubnetworks": false,
         "routingConfig": { "routingMode": "REGIONAL" },
@@ -63,7 +68,7 @@ pub fn subnetwork(cloud: &GoogleCloud, subnetwork: &Subnetwork, with_utilization
     let mut value = json!({
         "kind": "compute#subnetwork",
         "id": subnetwork.id.to_string(),
-        "creationTimestamp": subnetwork.created.to_string(),
+        "creationTimestamp": time(subnetwork.created),
         "name": subnetwork.key.name.as_str(),
         "network": link(&cloud.network_path(&subnetwork.network)),
         "region": region_link(cloud, &subnetwork.key.region),
@@ -106,7 +111,7 @@ pub(crate) fn instance(cloud: &GoogleCloud, instance: &Instance) -> Value {
     json!({
         "kind": "compute#instance",
         "id": instance.id.to_string(),
-        "creationTimestamp": instance.created.to_string(),
+        "creationTimestamp": time(instance.created),
         "name": instance.key.name.as_str(),
         "machineType": format!("{zone}/machineTypes/{}", instance.machine_type),
         "status": "RUNNING",
@@ -133,7 +138,7 @@ pub(crate) fn group_manager(cloud: &GoogleCloud, group: &InstanceGroup) -> Value
     json!({
         "kind": "compute#instanceGroupManager",
         "id": group.id.to_string(),
-        "creationTimestamp": group.created.to_string(),
+        "creationTimestamp": time(group.created),
         "name": group.key.name.as_str(),
         "baseInstanceName": group.key.name.as_str().trim_end_matches("-grp"),
         "targetSize": group.target_size,
@@ -151,7 +156,7 @@ pub(crate) fn group(cloud: &GoogleCloud, group: &InstanceGroup) -> Value {
     json!({
         "kind": "compute#instanceGroup",
         "id": group.id.to_string(),
-        "creationTimestamp": group.created.to_string(),
+        "creationTimestamp": time(group.created),
         "name": group.key.name.as_str(),
         "size": group.instances.len(),
         "zone": zone_link(cloud, &group.key.zone),
@@ -166,7 +171,7 @@ pub(crate) fn group_errors(cloud: &GoogleCloud, group: &InstanceGroup) -> Value 
         json!({
             "error": { "code": error.code, "message": error.message },
             "instanceActionDetails": { "action": "CREATING", "instance": link(&instance.path(cloud.project())) },
-            "timestamp": error.time.to_string(),
+            "timestamp": time(error.time),
         })
     });
     json!({ "items": items.collect::<Vec<_>>() })
@@ -196,13 +201,13 @@ pub(crate) fn compute_operation(cloud: &GoogleCloud, operation: &Operation, now:
     set("status", json!(if done { "DONE" } else { "RUNNING" }));
     set("progress", json!(if done { 100 } else { 0 }));
     set("user", json!(format!("freeboard@{project}.iam.gserviceaccount.com")));
-    set("insertTime", json!(operation.requested.to_string()));
-    set("startTime", json!(operation.requested.to_string()));
+    set("insertTime", json!(time(operation.requested)));
+    set("startTime", json!(time(operation.requested)));
     set("targetId", json!(operation.target_id.to_string()));
     set("targetLink", json!(link(&operation.target)));
     set("selfLink", json!(link(&format!("projects/{project}/{place}/operations/{}", operation.name))));
     if done {
-        set("endTime", json!(operation.ends.to_string()));
+        set("endTime", json!(time(operation.ends)));
     }
     if let Some(error) = operation.failure(now) {
         let mut detail = json!({ "code": error.status.reason(), "message": error.message });
@@ -240,12 +245,12 @@ pub(crate) fn container_operation(cloud: &GoogleCloud, operation: &Operation, no
         "status": if done { "DONE" } else { "RUNNING" },
         "location": location,
         "zone": location,
-        "startTime": operation.requested.to_string(),
+        "startTime": time(operation.requested),
         "targetLink": format!("{CONTAINER}/{}", operation.target),
         "selfLink": format!("{CONTAINER}/projects/{}/locations/{location}/operations/{}", cloud.project(), operation.name),
     });
     if done {
-        value["endTime"] = json!(operation.ends.to_string());
+        value["endTime"] = json!(time(operation.ends));
     }
     if let Some(error) = operation.failure(now) {
         value["error"] = json!({ "code": error.status.canonical_code(), "message": error.message });
@@ -354,7 +359,7 @@ pub fn cluster(cloud: &GoogleCloud, cluster: &Cluster, now: Timestamp) -> Value 
         "currentNodeCount": nodes,
         "currentMasterVersion": cluster.version,
         "nodePools": cluster.pools.values().map(|pool| node_pool(cloud, cluster, pool, now)).collect::<Vec<_>>(),
-        "createTime": cluster.created.to_string(),
+        "createTime": time(cluster.created),
         "etag": fingerprint(cluster.fingerprint),
         "status": "RUNNING",
         "selfLink": format!("{CONTAINER}/{}", cluster.key.path(cloud.project())),

@@ -33,8 +33,8 @@ pub(crate) fn tell(arguments: &DemoArguments) -> Result<()> {
     own_way::act(&mut story, &mut scene)?;
     story.show("");
     story.say(
-        "You saw a cluster run out of pod addresses with two nodes of seven; GKE's three ways out, which all end in another pool; \
-         eight pools that fit, and that GKE puts where one of them fails; and the same pool grow as soon as a range was added.",
+        "You saw a pool run out of pod addresses long before its maximum; GKE's three ways out, which all end in another pool; \
+         pools that fit, and that GKE puts where one of them fails; and the same pool grow as soon as a range was added.",
     );
     story.say(
         "Next: freeboard vpc serve-google --world worlds/gke-demo.yaml (this cloud for Google's own clients), freeboard demo eks \

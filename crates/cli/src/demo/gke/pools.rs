@@ -8,6 +8,7 @@ use freeboard_gcp::{PodRangeRequest, RangeName};
 use serde_json::json;
 
 use super::scene::{NewPool, Scene};
+use super::words;
 use crate::demo::story::Story;
 
 /// The ranges of the seed's screenshot.
@@ -17,6 +18,8 @@ const RANGES: [(&str, &str); 3] =
 const POOLS: u32 = 8;
 /// Pods per node of each.
 const MAX_PODS: u32 = 32;
+/// The prefix length of a node's block that follows from it.
+const BLOCK_LENGTH: u8 = 26;
 
 /// The largest size of pool `i`, as the seed's loop computes it.
 fn max_nodes(i: u32) -> u32 {
@@ -29,12 +32,10 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
     let total: u32 = sizes.iter().sum();
     story.act(
         "Eight pools, three ranges: where GKE puts them, and where they fit",
-        "The seed gives the cluster three ranges and makes eight pools. GKE puts each new pool on the range with the lowest \
-         share in use, and does not look at how large the pool may become.",
+        "The original demo gives the cluster three ranges and makes eight pools. GKE puts each new pool on the range with the \
+         lowest share in use, and does not look at how large the pool may become.",
     );
-    let mut ready = scene.clone();
-    ready.add_ranges(&RANGES)?;
-    ready.give_to_cluster(&RANGES)?;
+    let ready = with_ranges(story, scene)?;
     let mut gke = ready.clone();
     story.did(
         "for i in {1..8}; do gcloud container node-pools create nodepool-$i --max-pods-per-node=32 --enable-autoscaling \
@@ -57,14 +58,14 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
     }
     let expected = ["pods-a", "pods-b", "pods-c", "pods-a", "pods-a", "pods-a", "pods-a", "pods-a"];
     let names: Vec<&str> = given.iter().map(RangeName::as_str).collect();
-    story.check("GKE puts the pools where the seed's screenshot shows them", names == expected);
+    story.check("GKE puts the pools where the original demo's screenshot shows them", names == expected);
     let predicted = shortfalls.first().filter(|_| shortfalls.len() == 1);
     story.check(
         "one failure is coming: nodepool-3 at its 17th node",
         predicted.is_some_and(|one| one.pool.as_str() == "nodepool-3" && one.fails_at_node == 17),
     );
     let real = grow_all(&mut gke)?;
-    let spare = gke.subnetwork()?.range(&RangeName::new("pods-a")).context("pods-a is gone")?.free_blocks(26);
+    let spare = gke.subnetwork()?.range(&RangeName::new("pods-a")).context("pods-a is gone")?.free_blocks(BLOCK_LENGTH);
     let third = real.iter().find(|one| one.pool == 3).context("there is no third pool")?;
     story.say(&format!(
         "On a copy of the cloud all pools grow to their maxima, {total} nodes. nodepool-3 comes to {} of {}, while {} has {spare} \
@@ -78,7 +79,8 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
         "so it happens on the simulated cloud: 16 nodes, and no other pool falls short",
         short == [3] && third.nodes == 16,
     );
-    joint(story, &ready, &rooms, &assignment, total)?;
+    let ours = joint(story, &ready, &rooms, &assignment, total)?;
+    story.show(&use_at_maximum(&gke, &ours)?);
     story.fact(
         "eight_pools",
         json!({
@@ -94,8 +96,20 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// A copy of the cloud whose cluster has the three ranges.
+fn with_ranges(story: &Story, scene: &Scene) -> Result<Scene> {
+    let mut ready = scene.clone();
+    let added: Vec<String> = RANGES.iter().map(|(name, cidr)| format!("{name}={cidr}")).collect();
+    story.did(&format!("gcloud compute networks subnets update cluster --add-secondary-ranges={}", added.join(",")));
+    ready.add_ranges(&RANGES)?;
+    let names = RANGES.map(|(name, _)| name).join(",");
+    story.did(&format!("gcloud container clusters update demo-ip --additional-pod-ipv4-ranges={names}"));
+    ready.give_to_cluster(&RANGES)?;
+    Ok(ready)
+}
+
 /// The joint assignment, carried out on a copy of the cloud in which no pool has a range yet.
-fn joint(story: &mut Story, ready: &Scene, rooms: &[RangeRoom], assignment: &Assignment, total: u32) -> Result<()> {
+fn joint(story: &mut Story, ready: &Scene, rooms: &[RangeRoom], assignment: &Assignment, total: u32) -> Result<Scene> {
     let mut copy = ready.clone();
     let mut ranges = Vec::new();
     for placement in &assignment.placements {
@@ -113,7 +127,23 @@ fn joint(story: &mut Story, ready: &Scene, rooms: &[RangeRoom], assignment: &Ass
         rooms.len(),
     ));
     story.check("Freeboard's assignment fits all 420 nodes", nodes == 420 && nodes == total && assignment.fits_all());
-    Ok(())
+    Ok(copy)
+}
+
+/// How full each range is when all pools are at their maxima, or as far as they come.
+fn use_at_maximum(gke: &Scene, ours: &Scene) -> Result<String> {
+    let mut text = format!("    {:<22} {:<24} {}\n", "AT THE MAXIMA", "AS GKE PUT THEM", "AS FREEBOARD PUTS THEM");
+    for (name, cidr) in RANGES {
+        let cell = |scene: &Scene| -> Result<String> {
+            let usage = scene.usage(&RangeName::new(name))?;
+            let block = 1_u64 << (32 - BLOCK_LENGTH);
+            let (used, all) = (usage.allocated_addresses / block, usage.cidr.size() / block);
+            Ok(format!("{:<8} {used:>3} of {all:>3}", words::bar(used, all)))
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {name} {cidr:<15} {:<24} {}", cell(gke)?, cell(ours)?);
+    }
+    Ok(text)
 }
 
 /// Makes the eight pools one after the other, each with `nodes` nodes that are taken away at once, as the seed does.
@@ -177,7 +207,7 @@ fn cidr_of(range: &str) -> &str {
 fn table(scene: &Scene, given: &[RangeName], shortfalls: &[Shortfall], assignment: &Assignment) -> Result<String> {
     let mut text = format!(
         "    {:<11} {:>4}   {:<15} {:>5} {:<15} {}\n",
-        "POOL", "MAX", "GKE GIVES", "HOLDS", "", "FREEBOARD GIVES"
+        "POOL", "MAX", "GKE GIVES", "HOLDS", "AT ITS MAXIMUM", "FREEBOARD GIVES"
     );
     for (i, (range, placement)) in (1..=POOLS).zip(given.iter().zip(&assignment.placements)) {
         let name = pool_name(i);

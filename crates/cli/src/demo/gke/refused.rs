@@ -25,7 +25,7 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
     story.act(
         "A third node is needed, and does not come",
         "On GKE a node takes a whole block of pod addresses when it is made, out of the one secondary range that its pool has for \
-         life. This cluster's range has 64 addresses. The cloud is simulated; its rules and words are Google's.",
+         life. The cloud is simulated; its rules and words are Google's.",
     );
     let shown = subnetwork_json(&scene.cloud, scene.subnetwork()?, false);
     story.did(&format!("freeboard vpc describe subnet cluster {WORLD} --fields {}", SUBNET_FIELDS.join(",")));
@@ -44,9 +44,10 @@ pub(super) fn act(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
     let usage = scene.usage(&pool.pod_range)?;
     let (block, holds) = (1_u64 << (32 - length), usage.cidr.subdivide(length).count());
     story.say(&format!(
-        "GKE keeps twice as many addresses as a node may have pods: {pods} pods make {block} addresses, a /{length}, and a \
-         {} range holds {holds} of them.",
-        format_args!("/{}", usage.cidr.length()),
+        "GKE keeps twice as many addresses as a node may have pods: {pods} pods make {block} addresses, a /{length}, and the \
+         {} addresses of {} hold {holds} of them.",
+        usage.cidr.size(),
+        pool.pod_range,
     ));
     let nodes = scene.nodes(&scene.original)?;
     for node in &nodes {
@@ -91,7 +92,7 @@ fn third_node(story: &mut Story, scene: &mut Scene) -> Result<PendingPod> {
     story.fact("annotations", json!(pod.annotations));
     let reasons: Vec<&str> = pod.events.iter().map(|event| event.reason).collect();
     story.check(
-        "the events are the seed's, in its order",
+        "the events are those of the original demo, in its order",
         reasons == ["TriggeredScaleUp", "FailedScaleUp", "FailedScheduling", "NotTriggerScaleUp"],
     );
     story.check("there is no third node", scene.nodes_of(&scene.original)? == 2 && !pod.has_node);

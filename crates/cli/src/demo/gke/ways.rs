@@ -19,7 +19,7 @@ const NEW_POOL: &str = "second-nodepool";
 /// What a way came to.
 struct Outcome {
     title: &'static str,
-    steps: &'static [&'static str],
+    steps: Vec<String>,
     who: &'static str,
     range: String,
     holds: u64,
@@ -67,19 +67,17 @@ fn through_the_cluster(scene: &Scene) -> Result<Outcome> {
     let mut copy = scene.clone();
     copy.add_ranges(&ADDED)?;
     copy.give_to_cluster(&ADDED)?;
-    let steps = &[
-        "gcloud compute networks subnets update cluster --add-secondary-ranges=more-pods=10.0.128.0/17",
-        "gcloud container clusters update demo-ip --additional-pod-ipv4-ranges=more-pods",
-        "gcloud container node-pools create second-nodepool --max-pods-per-node=16",
+    let steps = vec![
+        add_range(),
+        format!("gcloud container clusters update demo-ip --additional-pod-ipv4-ranges={}", ADDED[0].0),
+        create(scene, "")?,
     ];
     try_it(copy, PodRangeRequest::ChosenByGke, "Give the cluster a range; GKE puts new pools on it", steps, "GKE")
 }
 
 fn made_by_gke(scene: &Scene) -> Result<Outcome> {
     let range = PodRangeRequest::New { name: None, size: RangeSize::Length(MADE_BY_GKE) };
-    let steps = &[
-        "gcloud container node-pools create second-nodepool --max-pods-per-node=16 --create-pod-ipv4-range=range=/22",
-    ];
+    let steps = vec![create(scene, &format!(" --create-pod-ipv4-range=range=/{MADE_BY_GKE}"))?];
     try_it(scene.clone(), range, "Make a pool with a new range, which GKE makes and keeps", steps, "GKE")
 }
 
@@ -87,11 +85,18 @@ fn made_by_the_user(scene: &Scene) -> Result<Outcome> {
     let mut copy = scene.clone();
     copy.add_ranges(&ADDED)?;
     let range = PodRangeRequest::Existing(RangeName::new(ADDED[0].0));
-    let steps = &[
-        "gcloud compute networks subnets update cluster --add-secondary-ranges=more-pods=10.0.128.0/17",
-        "gcloud container node-pools create second-nodepool --max-pods-per-node=16 --pod-ipv4-range=more-pods",
-    ];
+    let steps = vec![add_range(), create(scene, &format!(" --pod-ipv4-range={}", ADDED[0].0))?];
     try_it(copy, range, "Make a pool with a range of yours", steps, "you")
+}
+
+fn add_range() -> String {
+    let (name, cidr) = ADDED[0];
+    format!("gcloud compute networks subnets update cluster --add-secondary-ranges={name}={cidr}")
+}
+
+fn create(scene: &Scene, range: &str) -> Result<String> {
+    let pods = scene.original_pool()?.max_pods.get();
+    Ok(format!("gcloud container node-pools create {NEW_POOL} --max-pods-per-node={pods}{range}"))
 }
 
 /// Makes the pool, then asks for the old pool's third node once more.
@@ -99,7 +104,7 @@ fn try_it(
     mut copy: Scene,
     range: PodRangeRequest,
     title: &'static str,
-    steps: &'static [&'static str],
+    steps: Vec<String>,
     who: &'static str,
 ) -> Result<Outcome> {
     let max_pods = i64::from(copy.original_pool()?.max_pods.get());
@@ -138,7 +143,7 @@ fn table(outcomes: &[Outcome]) -> String {
         }),
         row("who chooses the pool's range", &|outcome| outcome.who.to_owned()),
         row("range of the new pool", &|outcome| outcome.range.clone()),
-        row("nodes of 16 pods it holds", &|outcome| outcome.holds.to_string()),
+        row("nodes it holds", &|outcome| outcome.holds.to_string()),
         row("nodes of the new pool", &|outcome| outcome.new_nodes.to_string()),
         row("nodes of the old pool", &|outcome| outcome.old_nodes.to_string()),
         row("third node of the old pool", &refused),

@@ -10,6 +10,8 @@ use serde_json::Value;
 const WIDTH: usize = 78;
 /// Where the text of an event begins.
 const MESSAGE_COLUMN: usize = 12;
+/// Cells of a full bar.
+const CELLS: u64 = 8;
 
 /// The events of a pod as `kubectl describe pod` orders them, seen at `now`.
 pub(super) fn events(pod: &PendingPod, now: Timestamp) -> String {
@@ -49,6 +51,14 @@ pub(super) fn fields(object: &Value, names: &[&str]) -> String {
         let _ = writeln!(all, "    {line}");
         all
     })
+}
+
+/// A bar of eight cells for the whole.
+pub(super) fn bar(used: u64, all: u64) -> String {
+    let eighths = (used * CELLS * 8).div_ceil(all.max(1));
+    let whole = usize::try_from(eighths / 8).unwrap_or(0);
+    let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][usize::try_from(eighths % 8).unwrap_or(0)];
+    format!("{}{part}", "█".repeat(whole))
 }
 
 /// A message of the cloud, indented; its paths are longer than a line.
