@@ -63,7 +63,13 @@ fn a_line_without_an_end_takes_no_more_memory_than_a_block() {
     let end = format!("\n{LINE}\n");
     let evidence = read(&mut start.as_bytes().chain(middle).chain(end.as_bytes()));
     assert_eq!(evidence.problems[0].line, Some(2));
-    let seen: u64 = evidence.facts.sightings.iter().filter(|one| one.signal.text.starts_with("InsufficientFree")).map(|one| one.count).sum();
+    let seen: u64 = evidence
+        .facts
+        .sightings
+        .iter()
+        .filter(|one| one.signal.text.starts_with("InsufficientFree"))
+        .map(|one| one.count)
+        .sum();
     assert_eq!(seen, 2);
 }
 
@@ -149,13 +155,65 @@ fn a_yaml_bomb_ends_at_once() {
 /// Pieces of every format, to be put together in every wrong way.
 fn fragment() -> impl Strategy<Value = String> {
     let known = [
-        LINE, "{", "}", "[", "]", "\"", ":", ",", "\n", "  ", "\t", "---\n", "apiVersion: v1\n", "kind: Pod\n", "kind: List\n", "items:\n- ",
-        "Name:   x\n", "Namespace:  y\n", "Node:  a/b\n", "Events:\n", "  Type  Reason  Age  From  Message\n", "  Warning  Failed  3s (x2 over 9s)  kubelet  m\n",
-        "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n", "|  DescribeSubnets  |\n", "||  SubnetId  |  subnet-0cd55c38980375d58  ||\n", "|  CidrBlock  |  State  |\n",
-        "SUBNETS\tFalse\t3\t10.0.0.0/27\tsubnet-0cd55c38980375d58\n", "TAGS\tName\tx\n", "\"ENIs\"", "\"AssignedIPs\":1", "\"Subnets\":[", "\"logName\":\"x\"", "\"protoPayload\":",
-        "time=\"2023", "level=error", "E1104 10:41:08.1 1 a.go:1] x", "2023-11-04T10:00:00+", "Nov 04 10:41:08 h kubelet[1]: ", "IP stats total IPs: 99999999999999999999, assigned IPs: 1",
-        "%", "% kubectl describe po", "```", "\u{feff}", "\u{0}", "ü", "subnet-", "eni-0", "pod=\"/\"", "a->", "2->", "IP space of 'subnetworks/", "in range set: -", "awscni_x{", "# HELP awscni_x\n",
-        "- ipCidrRange: 10.0.0.0/33\n", "podIpv4CidrSize: 99\n", "maxPodsConstraint:\n  maxPodsPerNode: '0'\n", "networkConfig:\n  podRange: r\n  podIpv4CidrBlock: 0.0.0.0/0\n", "18446744073709551615",
+        LINE,
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\n",
+        "  ",
+        "\t",
+        "---\n",
+        "apiVersion: v1\n",
+        "kind: Pod\n",
+        "kind: List\n",
+        "items:\n- ",
+        "Name:   x\n",
+        "Namespace:  y\n",
+        "Node:  a/b\n",
+        "Events:\n",
+        "  Type  Reason  Age  From  Message\n",
+        "  Warning  Failed  3s (x2 over 9s)  kubelet  m\n",
+        "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n",
+        "|  DescribeSubnets  |\n",
+        "||  SubnetId  |  subnet-0cd55c38980375d58  ||\n",
+        "|  CidrBlock  |  State  |\n",
+        "SUBNETS\tFalse\t3\t10.0.0.0/27\tsubnet-0cd55c38980375d58\n",
+        "TAGS\tName\tx\n",
+        "\"ENIs\"",
+        "\"AssignedIPs\":1",
+        "\"Subnets\":[",
+        "\"logName\":\"x\"",
+        "\"protoPayload\":",
+        "time=\"2023",
+        "level=error",
+        "E1104 10:41:08.1 1 a.go:1] x",
+        "2023-11-04T10:00:00+",
+        "Nov 04 10:41:08 h kubelet[1]: ",
+        "IP stats total IPs: 99999999999999999999, assigned IPs: 1",
+        "%",
+        "% kubectl describe po",
+        "```",
+        "\u{feff}",
+        "\u{0}",
+        "ü",
+        "subnet-",
+        "eni-0",
+        "pod=\"/\"",
+        "a->",
+        "2->",
+        "IP space of 'subnetworks/",
+        "in range set: -",
+        "awscni_x{",
+        "# HELP awscni_x\n",
+        "- ipCidrRange: 10.0.0.0/33\n",
+        "podIpv4CidrSize: 99\n",
+        "maxPodsConstraint:\n  maxPodsPerNode: '0'\n",
+        "networkConfig:\n  podRange: r\n  podIpv4CidrBlock: 0.0.0.0/0\n",
+        "18446744073709551615",
     ];
     prop_oneof![proptest::sample::select(known.to_vec()).prop_map(str::to_owned), "\\PC{0,12}"]
 }
