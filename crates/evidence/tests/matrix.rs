@@ -72,7 +72,7 @@ fn dumps() -> PathBuf {
 }
 
 fn doctor(dump: &str) -> (Evidence, Diagnosis) {
-    let evidence = gather(&[dumps().join(dump)], &mut empty(), &mut Silent).unwrap();
+    let evidence = gather(&[dumps().join(dump)], &mut empty(), &mut Silent).expect("the dumps are readable");
     let diagnosis = diagnose(&evidence.facts);
     (evidence, diagnosis)
 }
@@ -89,8 +89,8 @@ fn ids(diagnosis: &Diagnosis) -> Vec<&'static str> {
 }
 
 fn names_below(directory: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(dumps().join(directory)).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let entries = std::fs::read_dir(dumps().join(directory)).expect("the dumps are there");
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
