@@ -77,7 +77,7 @@ fn signals(declaration: &Declaration, text: &mut String) {
 #[must_use]
 pub fn index() -> String {
     let mut text = String::from(
-        "# Findings\n\nWhat `freeboard doctor` can find, in the order in which it tells them. These pages are written from\nthe declarations in `crates/diagnosis/src/catalogue`; the test `pages_are_as_declared` compares them, and writes\nthem when `FREEBOARD_WRITE_DOCS=1` is set.\n\n✗ broken now · ! will break, or is wrong · i advice\n\n| | finding | |\n|---|---|---|\n",
+        "# Findings\n\nWhat `freeboard doctor` can find, in the order in which it tells them. These pages are written from\nthe declarations in `crates/diagnosis/src/catalogue`; the test `pages_are_as_declared` in `crates/evidence` compares them, and writes\nthem when `FREEBOARD_WRITE_DOCS=1` is set.\n\n✗ broken now · ! will break, or is wrong · i advice\n\n| | finding | |\n|---|---|---|\n",
     );
     for declaration in catalogue::all() {
         let _ = writeln!(

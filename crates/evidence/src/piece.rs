@@ -106,11 +106,12 @@ fn is_tar(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
 }
 
-/// Zeros and other control characters, beyond the few that a torn write leaves in a log.
+/// Control characters, beyond the few that stand in text. Holes of zeros after text are what a torn write leaves in a log.
 fn is_binary(head: &[u8]) -> bool {
-    let control = head.iter().filter(|byte| byte.is_ascii_control() && !b"\n\r\t\x1b\x0c\x08".contains(byte)).count();
-    let starts_as_text = head.iter().take(64).all(|byte| !byte.is_ascii_control() || b"\n\r\t\x1b".contains(byte));
-    control * 10 > head.len() * if starts_as_text { 9 } else { 1 }
+    let is_control = |byte: &&u8| byte.is_ascii_control() && !b"\n\r\t\x1b\x0c\x08".contains(byte);
+    let starts_as_text = !head.iter().take(64).any(|byte| is_control(&byte));
+    let control = head.iter().filter(is_control).filter(|byte| !starts_as_text || **byte != 0).count();
+    control * 10 > head.len()
 }
 
 fn members(collector: &mut Collector, file: &Arc<str>, input: &mut dyn Read, depth: u8) {

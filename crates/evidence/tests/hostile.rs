@@ -19,7 +19,7 @@ impl Progress for Silent {
 }
 
 fn read(stream: &mut dyn Read) -> Evidence {
-    gather(&[PathBuf::from("-")], stream, &mut Silent).unwrap()
+    gather(&[PathBuf::from("-")], stream, &mut Silent).expect("the standard input can always be read")
 }
 
 fn reason(bytes: &[u8]) -> String {
@@ -32,8 +32,8 @@ const LINE: &str = r#"{"level":"error","ts":"2023-11-04T10:00:00.000Z","caller":
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("memory takes everything");
+    encoder.finish().expect("memory takes everything")
 }
 
 #[test]
@@ -63,7 +63,13 @@ fn a_line_without_an_end_takes_no_more_memory_than_a_block() {
     let end = format!("\n{LINE}\n");
     let evidence = read(&mut start.as_bytes().chain(middle).chain(end.as_bytes()));
     assert_eq!(evidence.problems[0].line, Some(2));
-    let seen: u64 = evidence.facts.sightings.iter().filter(|one| one.signal.text.starts_with("InsufficientFree")).map(|one| one.count).sum();
+    let seen: u64 = evidence
+        .facts
+        .sightings
+        .iter()
+        .filter(|one| one.signal.text.starts_with("InsufficientFree"))
+        .map(|one| one.count)
+        .sum();
     assert_eq!(seen, 2);
 }
 
@@ -149,13 +155,65 @@ fn a_yaml_bomb_ends_at_once() {
 /// Pieces of every format, to be put together in every wrong way.
 fn fragment() -> impl Strategy<Value = String> {
     let known = [
-        LINE, "{", "}", "[", "]", "\"", ":", ",", "\n", "  ", "\t", "---\n", "apiVersion: v1\n", "kind: Pod\n", "kind: List\n", "items:\n- ",
-        "Name:   x\n", "Namespace:  y\n", "Node:  a/b\n", "Events:\n", "  Type  Reason  Age  From  Message\n", "  Warning  Failed  3s (x2 over 9s)  kubelet  m\n",
-        "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n", "|  DescribeSubnets  |\n", "||  SubnetId  |  subnet-0cd55c38980375d58  ||\n", "|  CidrBlock  |  State  |\n",
-        "SUBNETS\tFalse\t3\t10.0.0.0/27\tsubnet-0cd55c38980375d58\n", "TAGS\tName\tx\n", "\"ENIs\"", "\"AssignedIPs\":1", "\"Subnets\":[", "\"logName\":\"x\"", "\"protoPayload\":",
-        "time=\"2023", "level=error", "E1104 10:41:08.1 1 a.go:1] x", "2023-11-04T10:00:00+", "Nov 04 10:41:08 h kubelet[1]: ", "IP stats total IPs: 99999999999999999999, assigned IPs: 1",
-        "%", "% kubectl describe po", "```", "\u{feff}", "\u{0}", "ü", "subnet-", "eni-0", "pod=\"/\"", "a->", "2->", "IP space of 'subnetworks/", "in range set: -", "awscni_x{", "# HELP awscni_x\n",
-        "- ipCidrRange: 10.0.0.0/33\n", "podIpv4CidrSize: 99\n", "maxPodsConstraint:\n  maxPodsPerNode: '0'\n", "networkConfig:\n  podRange: r\n  podIpv4CidrBlock: 0.0.0.0/0\n", "18446744073709551615",
+        LINE,
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\n",
+        "  ",
+        "\t",
+        "---\n",
+        "apiVersion: v1\n",
+        "kind: Pod\n",
+        "kind: List\n",
+        "items:\n- ",
+        "Name:   x\n",
+        "Namespace:  y\n",
+        "Node:  a/b\n",
+        "Events:\n",
+        "  Type  Reason  Age  From  Message\n",
+        "  Warning  Failed  3s (x2 over 9s)  kubelet  m\n",
+        "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n",
+        "|  DescribeSubnets  |\n",
+        "||  SubnetId  |  subnet-0cd55c38980375d58  ||\n",
+        "|  CidrBlock  |  State  |\n",
+        "SUBNETS\tFalse\t3\t10.0.0.0/27\tsubnet-0cd55c38980375d58\n",
+        "TAGS\tName\tx\n",
+        "\"ENIs\"",
+        "\"AssignedIPs\":1",
+        "\"Subnets\":[",
+        "\"logName\":\"x\"",
+        "\"protoPayload\":",
+        "time=\"2023",
+        "level=error",
+        "E1104 10:41:08.1 1 a.go:1] x",
+        "2023-11-04T10:00:00+",
+        "Nov 04 10:41:08 h kubelet[1]: ",
+        "IP stats total IPs: 99999999999999999999, assigned IPs: 1",
+        "%",
+        "% kubectl describe po",
+        "```",
+        "\u{feff}",
+        "\u{0}",
+        "ü",
+        "subnet-",
+        "eni-0",
+        "pod=\"/\"",
+        "a->",
+        "2->",
+        "IP space of 'subnetworks/",
+        "in range set: -",
+        "awscni_x{",
+        "# HELP awscni_x\n",
+        "- ipCidrRange: 10.0.0.0/33\n",
+        "podIpv4CidrSize: 99\n",
+        "maxPodsConstraint:\n  maxPodsPerNode: '0'\n",
+        "networkConfig:\n  podRange: r\n  podIpv4CidrBlock: 0.0.0.0/0\n",
+        "18446744073709551615",
     ];
     prop_oneof![proptest::sample::select(known.to_vec()).prop_map(str::to_owned), "\\PC{0,12}"]
 }
@@ -166,12 +224,12 @@ proptest! {
     #[test]
     fn no_input_makes_the_reader_or_the_rules_fail(parts in proptest::collection::vec(fragment(), 0..24)) {
         let evidence = read(&mut parts.concat().as_bytes());
-        diagnose(&evidence.facts);
+        let _ = diagnose(&evidence.facts);
     }
 
     #[test]
     fn no_bytes_make_the_reader_fail(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        diagnose(&read(&mut &bytes[..]).facts);
+        let _ = diagnose(&read(&mut &bytes[..]).facts);
     }
 
     #[test]
@@ -186,8 +244,8 @@ proptest! {
         let start = (bytes.len() as f64 * at) as usize;
         let end = (start + length).min(bytes.len());
         bytes.drain(start..end);
-        diagnose(&read(&mut &bytes[..]).facts);
+        let _ = diagnose(&read(&mut &bytes[..]).facts);
         bytes.truncate(start);
-        diagnose(&read(&mut &bytes[..]).facts);
+        let _ = diagnose(&read(&mut &bytes[..]).facts);
     }
 }

@@ -72,7 +72,7 @@ fn dumps() -> PathBuf {
 }
 
 fn doctor(dump: &str) -> (Evidence, Diagnosis) {
-    let evidence = gather(&[dumps().join(dump)], &mut empty(), &mut Silent).unwrap();
+    let evidence = gather(&[dumps().join(dump)], &mut empty(), &mut Silent).expect("the dumps are readable");
     let diagnosis = diagnose(&evidence.facts);
     (evidence, diagnosis)
 }
@@ -89,8 +89,8 @@ fn ids(diagnosis: &Diagnosis) -> Vec<&'static str> {
 }
 
 fn names_below(directory: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(dumps().join(directory)).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let entries = std::fs::read_dir(dumps().join(directory)).expect("the dumps are there");
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -136,16 +136,36 @@ fn the_eks_story_is_told_with_its_figures() {
     let first = of("PublicSubnet01");
     assert_eq!(first.severity, Severity::Broken);
     assert!(first.figures.iter().any(|figure| figure.to_string() == "0 of 27 addresses free"), "{:?}", first.figures);
-    assert!(first.notes.iter().any(|note| note.contains("10.0.0.0/16 of the VPC is 0.19 % assigned") || note.contains("0.20 %")), "{:?}", first.notes);
-    assert!(first.notes.iter().any(|note| note.contains("PrivateSubnet01") && note.contains("26 addresses free")), "{:?}", first.notes);
+    assert!(
+        first
+            .notes
+            .iter()
+            .any(|note| note.contains("10.0.0.0/16 of the VPC is 0.19 % assigned") || note.contains("0.20 %")),
+        "{:?}",
+        first.notes
+    );
+    assert!(
+        first.notes.iter().any(|note| note.contains("PrivateSubnet01") && note.contains("26 addresses free")),
+        "{:?}",
+        first.notes
+    );
     assert_eq!(first.waiting_pods.len(), 1, "{:?}", first.waiting_pods);
     assert!(first.sources >= 4, "{}", first.sources);
-    assert!(first.remedies.iter().any(|remedy| remedy.commands.iter().any(|command| command.contains("subnet-0bae4d2bf017995b8"))));
+    assert!(
+        first
+            .remedies
+            .iter()
+            .any(|remedy| remedy.commands.iter().any(|command| command.contains("subnet-0bae4d2bf017995b8")))
+    );
     let out: Vec<&str> = first.ruled_out.iter().filter_map(|reason| reason.split(" (").next()).collect();
     assert_eq!(out, ["fragmentation", "interface limits", "throttling", "permissions", "cool-down"]);
     // The other subnet's pod waits on the node whose address lies in it.
     let second = of("PublicSubnet02");
-    assert!(second.waiting_pods.iter().any(|pod| pod.name == "alpine-curl-648f8f669c-zz9xk"), "{:?}", second.waiting_pods);
+    assert!(
+        second.waiting_pods.iter().any(|pod| pod.name == "alpine-curl-648f8f669c-zz9xk"),
+        "{:?}",
+        second.waiting_pods
+    );
     assert!(first.contradictions.is_empty() && second.contradictions.is_empty());
 }
 
@@ -154,8 +174,16 @@ fn the_gke_story_blames_the_pod_range_and_counts_its_blocks() {
     let (_, diagnosis) = doctor("broken/gke-seed");
     let finding = &diagnosis.findings[0];
     assert_eq!(finding.place.to_string(), "range pod-range 10.0.0.0/26");
-    assert!(finding.figures.iter().any(|figure| figure.to_string() == "2 of 2 blocks given to nodes"), "{:?}", finding.figures);
-    assert!(finding.ruled_out.iter().any(|reason| reason.starts_with("node range (2 of 65,532")), "{:?}", finding.ruled_out);
+    assert!(
+        finding.figures.iter().any(|figure| figure.to_string() == "2 of 2 blocks given to nodes"),
+        "{:?}",
+        finding.figures
+    );
+    assert!(
+        finding.ruled_out.iter().any(|reason| reason.starts_with("node range (2 of 65,532")),
+        "{:?}",
+        finding.ruled_out
+    );
     assert_eq!(finding.waiting_pods.len(), 1);
 }
 
@@ -170,7 +198,11 @@ fn evidence_names_file_line_and_words() {
 #[test]
 fn json_that_breaks_off_is_read_as_far_as_it_goes_and_the_line_is_named() {
     let (evidence, _) = doctor("broken/broken-json");
-    let places: Vec<_> = evidence.problems.iter().map(|problem| (problem.line.is_some(), problem.what.contains("breaks at line"))).collect();
+    let places: Vec<_> = evidence
+        .problems
+        .iter()
+        .map(|problem| (problem.line.is_some(), problem.what.contains("breaks at line")))
+        .collect();
     assert_eq!(places, [(true, true), (true, true)]);
 }
 

@@ -48,7 +48,7 @@ const CALLERS: [(&str, Kind); 21] = [
 
 /// Reads a line. Whatever it is, its text comes back; a line that breaks off is read as far as it goes.
 pub(crate) fn parse(text: &str) -> Line<'_> {
-    let text = text.trim_end_matches(['\r', '\n']);
+    let text = text.trim_end_matches(['\r', '\n']).trim_start_matches('\0');
     // `kubectl logs --prefix` puts the pod before each line; a container runtime puts time, stream and a flag.
     let (text, container_time) = container(text);
     let text = text.strip_prefix("[pod/").and_then(|rest| Some(rest.split_once("] ")?.1)).unwrap_or(text);

@@ -1,8 +1,9 @@
 //! Finds the signals in a line or a message, and adds up what was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
+use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use freeboard_diagnosis::{Citation, Kind, Lead, SIGNALS, Sighting, Signal, Subject};
 use jiff::Timestamp;
@@ -26,12 +27,45 @@ const LOOKED_AT: [&str; 13] = [
     "Failed to CreateNetworkInterface",
     "Failed to allocate a private IP/Prefix addresses on ENI",
 ];
+/// Short pieces that many signals hold and healthy logs hardly do. The first look at a block is for these: few enough patterns
+/// for the vector instructions, which search several times as fast as an automaton of all signals.
+const PIECES: [&str; 27] = [
+    "ailed",
+    "nsufficient",
+    "xceeded",
+    "xhausted",
+    "EXHAUSTED",
+    "no available",
+    "scale-up",
+    "scale.up",
+    "nauthorized",
+    "api error ",
+    "nd delete ",
+    "Rejecting ",
+    "Error received",
+    "Force ",
+    "IPv4 and IPv6",
+    "per host",
+    "[No",
+    "[T",
+    "[S",
+    "[C",
+    "enough ",
+    "remaining CIDRs",
+    "no IP addresses available",
+    "Could not ",
+    "No ",
+    "nable to",
+    "-id:",
+];
 /// Different subjects of one signal that are kept apart in one file.
 const MOST_SUBJECTS: usize = 500;
 
 /// Finds signals.
 #[derive(Debug)]
 pub(crate) struct Matcher {
+    /// Finds lines that may show a signal; none where the processor has no vector instructions for it.
+    pieces: Option<Searcher>,
     automaton: Option<AhoCorasick>,
     signals: Vec<&'static Signal>,
 }
@@ -51,12 +85,20 @@ impl Matcher {
             .kind(Some(AhoCorasickKind::DFA))
             .build(signals.iter().map(|signal| signal.text))
             .ok();
-        Self { automaton, signals }
+        Self { pieces: Searcher::new(pieces(&signals)), automaton, signals }
     }
 
-    /// The end of the first signal in the bytes.
+    /// The end of the first piece of a signal, or of the first signal, in the bytes.
     pub(crate) fn first_end(&self, bytes: &[u8]) -> Option<usize> {
+        if let Some(pieces) = &self.pieces {
+            return pieces.find(bytes).map(|found| found.end());
+        }
         self.automaton.as_ref()?.find(bytes).map(|found| found.end())
+    }
+
+    /// Whether a line holds a signal.
+    pub(crate) fn is_signal_in(&self, line: &[u8]) -> bool {
+        self.automaton.as_ref().is_some_and(|automaton| automaton.is_match(line))
     }
 
     /// Every signal that a line shows, once.
@@ -71,6 +113,13 @@ impl Matcher {
             .filter(|signal| signal.holds_in(line))
             .collect()
     }
+}
+
+/// The pieces to look for: of each signal a short one, or all of it.
+fn pieces(signals: &[&'static Signal]) -> BTreeSet<&'static str> {
+    let piece =
+        |signal: &&'static Signal| PIECES.into_iter().find(|piece| signal.text.contains(piece)).unwrap_or(signal.text);
+    signals.iter().map(piece).collect()
 }
 
 /// What was seen in one file.
@@ -154,4 +203,20 @@ fn complete(subject: &mut Subject, about: &Subject) {
     fill(&mut subject.range, &about.range);
     fill(&mut subject.block, &about.block);
     fill(&mut subject.name, &about.name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MATCHER, pieces};
+
+    #[test]
+    fn every_signal_is_found_by_the_first_look() {
+        for signal in &MATCHER.signals {
+            let line = format!("before {} {} after", signal.text, signal.and);
+            assert!(MATCHER.first_end(line.as_bytes()).is_some(), "{}", signal.text);
+            assert!(MATCHER.signals_in(&line).iter().any(|found| found.text == signal.text), "{}", signal.text);
+        }
+        let pieces = pieces(&MATCHER.signals);
+        assert!(pieces.len() <= 64, "{} pieces are too many for the vector search: {pieces:?}", pieces.len());
+    }
 }

@@ -144,7 +144,10 @@ impl Scan<'_> {
             line += u64::try_from(memchr_iter(b'\n', &bytes[counted..start]).count()).unwrap_or(0);
             counted = start;
             let whole = &bytes[start..end.min(start + LONGEST_LINE_BYTES)];
-            self.line(&String::from_utf8_lossy(whole), line + 1);
+            // A piece may stand in a line without a signal; that is cheaper to see than to parse the line.
+            if MATCHER.is_signal_in(whole) {
+                self.line(&String::from_utf8_lossy(whole), line + 1);
+            }
             from = end;
         }
         self.lines_before = line + u64::try_from(memchr_iter(b'\n', &bytes[counted..]).count()).unwrap_or(0);
