@@ -156,7 +156,7 @@ impl Load {
             changes: Vec::new(),
             faults: crate::fault::FaultSettings::default(),
             duration_seconds: 3_600.0,
-            settle_seconds: 300.0,
+            settle_seconds: 600.0,
             sample_seconds: 5.0,
             checking: Checking::EveryStep,
         }
