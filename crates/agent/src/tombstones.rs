@@ -181,3 +181,40 @@ fn list(directory: &Path) -> Vec<PathBuf> {
     paths.sort();
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(arrivals: &AsyncFd<OwnedFd>) -> bool {
+        tokio::time::timeout(Duration::from_secs(60), arrival(arrivals)).await.expect("an event comes").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_tombstone_is_noticed_when_it_is_renamed_into_place_and_so_is_the_directorys_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("tombstones");
+        let arrivals = follow(&directory).unwrap();
+        let written = parent.path().join("written");
+        std::fs::write(&written, "{}").unwrap();
+        std::fs::rename(&written, directory.join("a.json")).unwrap();
+        assert!(next(&arrivals).await, "the file came");
+        assert_eq!(list(&directory).len(), 1);
+        std::fs::remove_dir_all(&directory).unwrap();
+        while next(&arrivals).await {}
+        let again = follow(&directory).unwrap();
+        std::fs::write(directory.join("b.json"), "{}").unwrap();
+        assert!(next(&again).await, "a new directory is followed like the old one");
+    }
+
+    #[test]
+    fn an_event_without_a_name_is_about_the_directory_itself() {
+        let event = |name: &[u8]| {
+            let length = u32::try_from(name.len()).unwrap().to_ne_bytes();
+            [&[0; 12][..], &length, name].concat()
+        };
+        assert!(is_about_entries(&[]));
+        assert!(is_about_entries(&[event(b"a.json\0\0"), event(b"b.json\0\0")].concat()));
+        assert!(!is_about_entries(&[event(b"a.json\0\0"), event(b"")].concat()));
+    }
+}
