@@ -380,3 +380,48 @@ fn host_failure(interface: &EniId, error: &HostError) -> CloudFailure {
 fn other(action: &str, kind: FailureKind, detail: String) -> CloudFailure {
     CloudFailure { kind, action: action.to_owned(), detail, at: Timestamp::now() }
 }
+
+#[cfg(test)]
+mod tests {
+    use freeboard_ec2::{Action, classify};
+
+    use super::*;
+
+    /// The code tables of aws-vpc-cni §4.7 and §11.2, to the end: what the pool is told.
+    #[test]
+    fn codes_become_the_kinds_that_the_pool_acts_on() {
+        use Action::{
+            AssignPrivateIpAddresses as Assign, AttachNetworkInterface as Attach, CreateNetworkInterface as Create,
+            UnassignPrivateIpAddresses as Unassign,
+        };
+        let shortage = "There aren't sufficient free Ipv4 addresses or prefixes in subnet 'subnet-1'";
+        let gone = "Some of [10.0.0.9] are not assigned to interface eni-1";
+        for (action, code, message, kind) in [
+            (Assign, "InsufficientFreeAddressesInSubnet", "", FailureKind::SubnetShort),
+            (Create, "InsufficientFreeAddressesInSubnet", "", FailureKind::SubnetShort),
+            (Create, "InvalidParameterValue", shortage, FailureKind::SubnetShort),
+            (Create, "InvalidParameterValue", "value is wrong", FailureKind::Other),
+            (Assign, "InsufficientCidrBlocks", "", FailureKind::NoFreePrefix),
+            (Assign, "PrivateIpAddressLimitExceeded", "", FailureKind::AddressLimit),
+            (Attach, "AttachmentLimitExceeded", "", FailureKind::AttachmentLimit),
+            (Assign, "RequestLimitExceeded", "", FailureKind::Throttled),
+            (Create, "UnauthorizedOperation", "", FailureKind::NotAuthorized),
+            (Attach, "InvalidNetworkInterfaceID.NotFound", "", FailureKind::NotFound),
+            (Unassign, "InvalidParameterValue", gone, FailureKind::NotFound),
+            (Assign, "ServiceUnavailable", "", FailureKind::Unavailable),
+            (Assign, "SomethingNew", "", FailureKind::Other),
+        ] {
+            let class = classify(action, code, message);
+            let error = Ec2Error {
+                action,
+                class,
+                code: code.to_owned(),
+                message: message.to_owned(),
+                request_id: None,
+                http_status: Some(400),
+                attempts: 1,
+            };
+            assert_eq!(failure(&error).kind, kind, "{action} {code} {message}");
+        }
+    }
+}

@@ -231,6 +231,7 @@ mod tests {
             subnets: Vec::new(),
             operations: Vec::new(),
             quarantined: Vec::new(),
+            corrections: freeboard_pool::Corrections::default(),
         }
     }
 

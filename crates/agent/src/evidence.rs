@@ -132,4 +132,26 @@ mod tests {
         let names: Vec<&str> = suspect.iter().map(|key| key.container.as_str()).collect();
         assert_eq!(names, ["earlier-sandbox", "gone"]);
     }
+
+    /// The rows of `normalizeCheckpoint…` and `validateAllocation…` (aws-vpc-cni §11.1): the pod `default/sample-pod`, whose host
+    /// interface ends with `cc21c2d7785`.
+    #[test]
+    fn a_restored_allocation_is_kept_when_a_host_interface_speaks_for_it() {
+        let valid = ("default/sample-pod", "10.0.0.9");
+        for (what, (pod, address), links, kept) in [
+            ("the usual prefix", valid, &[("enicc21c2d7785", "10.0.0.9")][..], true),
+            ("any prefix", valid, &[("customcc21c2d7785", "10.0.0.9")], true),
+            ("the hash without a prefix", valid, &[("cc21c2d7785", "10.0.0.9")], false),
+            ("another pod's interface", valid, &[("enib5faff8a083", "10.0.0.9")], false),
+            ("no interface at all", valid, &[], false),
+            ("no metadata", ("", "10.0.0.9"), &[], true),
+            // Theirs goes by the name alone, so an earlier sandbox of the same StatefulSet pod survives there (§3.7).
+            ("the same pod's next sandbox", valid, &[("enicc21c2d7785", "10.0.0.8")], false),
+            ("a plugin at work", valid, &[("enicc21c2d7785", "")], true),
+        ] {
+            let witnesses: Vec<_> = links.iter().map(|(link, address)| witness(link, address)).collect();
+            let suspects = without_witness(&[holding("sandbox", pod, address)], &witnesses);
+            assert_eq!(suspects.is_empty(), kept, "{what}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use ::http::StatusCode;
 use freeboard_pool::{OperationView, PoolView};
 use freeboard_settings::{RandomizeSnat, Settings};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::cni_service::place;
 use crate::enis::enis;
@@ -29,7 +30,7 @@ pub struct Introspection {
     /// The pool.
     pub pool: PoolHandle,
     /// The settings in use.
-    pub settings: Arc<Settings>,
+    pub settings: watch::Receiver<Arc<Settings>>,
 }
 
 impl Handler for Introspection {
@@ -38,9 +39,9 @@ impl Handler for Introspection {
             "/v1/enis" => self.interfaces().await,
             "/v1/freeboard/pool" => self.shown(|shown| serde_json::to_string(&pool(shown))).await,
             "/v1/freeboard/decisions" => self.shown(|shown| serde_json::to_string(&shown.log)).await,
-            "/v1/freeboard/settings" => Answer::json(json!(self.settings.values()).to_string()),
-            "/v1/networkutils-env-settings" => Answer::json(network_settings(&self.settings).to_string()),
-            "/v1/ipamd-env-settings" => Answer::json(pool_settings(&self.settings).to_string()),
+            "/v1/freeboard/settings" => Answer::json(json!(self.settings().values()).to_string()),
+            "/v1/networkutils-env-settings" => Answer::json(network_settings(&self.settings()).to_string()),
+            "/v1/ipamd-env-settings" => Answer::json(pool_settings(&self.settings()).to_string()),
             "/v1/eni-configs" => Answer::error(
                 StatusCode::NOT_FOUND,
                 "this agent reads no ENIConfig: custom networking is not supported",
@@ -51,6 +52,10 @@ impl Handler for Introspection {
 }
 
 impl Introspection {
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
     /// The interfaces with their addresses, once the pool knows them: until then an empty list would read as "no pod has one".
     async fn interfaces(&self) -> Answer {
         if !self.pool.status().borrow().ready {
@@ -110,6 +115,7 @@ fn pool(shown: &Shown) -> Value {
         subnets,
         operations,
         quarantined,
+        corrections,
     } = &shown.view;
     let refusals: Vec<Value> = shown
         .refusals
@@ -126,7 +132,7 @@ fn pool(shown: &Shown) -> Value {
         "interfaces": interfaces, "unmanagedInterfaces": unmanaged_interfaces, "interfaceLimit": interface_limit,
         "slotsPerInterface": slots_per_interface, "subnets": subnets,
         "operations": operations.iter().map(operation).collect::<Vec<_>>(),
-        "quarantined": quarantined, "alarms": shown.alarms, "decisions": shown.decisions, "refusals": refusals,
+        "quarantined": quarantined, "corrections": corrections, "alarms": shown.alarms, "decisions": shown.decisions, "refusals": refusals,
     });
     blank_keys(&mut body);
     body

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod introspection;
 pub mod leftovers;
 pub mod limits;
+pub mod live_settings;
 pub mod log_file;
 pub mod logging;
 pub mod metrics;

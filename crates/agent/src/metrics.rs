@@ -46,6 +46,8 @@ pub struct Metrics {
     pub ec2_failures: IntCounterVec,
     /// Failed EC2 calls, by name and code.
     pub api_errors: IntCounterVec,
+    /// Failed EC2 calls, by name and by what the failure means.
+    pub utility_errors: IntCounterVec,
     /// Internal errors by place.
     pub errors: IntCounterVec,
     /// What is being done now, by name.
@@ -81,6 +83,7 @@ struct PoolGauges {
     ready: IntGauge,
     subnet_free: IntGaugeVec,
     operations: IntGauge,
+    corrections: IntCounterVec,
 }
 
 /// What every Prometheus client tells about its process.
@@ -167,6 +170,11 @@ impl Maker {
                 "Free addresses of a subnet when it was last read",
             )?,
             operations: self.gauge("freeboard_cloud_operations", "Cloud operations in flight")?,
+            corrections: self.counters(
+                "awscni_reconcile_count",
+                &["fn"],
+                "Interfaces and blocks that looks at the cloud have added or removed",
+            )?,
         })
     }
 }
@@ -203,6 +211,12 @@ impl Metrics {
             ec2_calls: make.counters("awscni_ec2api_req_count", &["fn"], "EC2 calls")?,
             ec2_failures: make.counters("awscni_ec2api_error_count", &["fn"], "Failed EC2 calls")?,
             api_errors: make.counters("awscni_aws_api_error_count", &["api", "error"], "Failed EC2 calls, by code")?,
+            // The incumbent has whole messages as labels here; a class says the same with a bounded number of series.
+            utility_errors: make.counters(
+                "awscni_aws_utils_error_count",
+                &["fn", "error"],
+                "Failed EC2 calls, by what the failure means",
+            )?,
             errors: make.counters("awscni_ipamd_error_count", &["fn"], "Internal errors, by place")?,
             in_progress: make.gauges("awscni_ipamd_action_inprogress", &["fn"], "What is being done now")?,
             alarms: make.counter("freeboard_alarms", "Impossible states that were met and contained")?,
@@ -232,6 +246,8 @@ impl Metrics {
         };
         // The pool never takes an address from a living pod; dashboards of the incumbent look for these all the same.
         make.counter("awscni_force_removed_enis", "Interfaces dropped while in use: always 0")?;
+        let pod_interfaces = "Errors of security groups for pods, which are not served: always 0";
+        make.counters("awscni_pod_eni_error_count", &["fn"], pod_interfaces)?.with_label_values(&[""]).reset();
         make.counter("awscni_force_removed_ips", "Addresses dropped while in use: always 0")?;
         // A counter that exists only after the first refusal cannot be alerted on.
         for cause in Cause::ALL {
@@ -271,6 +287,9 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn call_finished(&self, action: Action, outcome: Result<(), &Ec2Error>, elapsed: Duration) {
+        if let Err(error) = outcome {
+            self.utility_errors.with_label_values(&[action.as_str(), error.class.as_str()]).inc();
+        }
         let error = outcome.err().map_or("", |error| error.code.as_str());
         self.cloud_call(action.as_str(), error, elapsed.as_secs_f64());
     }
@@ -292,6 +311,16 @@ impl PoolGauges {
         self.waiting.set(i64::from(view.waiting));
         self.ready.set(i64::from(view.ready));
         self.operations.set(i64::try_from(view.operations.len()).unwrap_or(i64::MAX));
+        let corrected = [
+            ("eniReconcileAdd", view.corrections.interfaces_found),
+            ("eniReconcileDel", view.corrections.interfaces_gone),
+            ("eniDataStorePoolReconcileAdd", view.corrections.blocks_found),
+            ("eniIPPoolReconcileDel", view.corrections.blocks_gone),
+        ];
+        for (place, count) in corrected {
+            let counter = self.corrections.with_label_values(&[place]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
         // Anew each time, so that what is gone leaves no series behind.
         self.assigned_per_cidr.reset();
         self.assigned_per_interface.reset();
@@ -407,6 +436,7 @@ mod tests {
             "awscni_aws_api_latency_ms_sum{api=\"AssignPrivateIpAddresses\",error=\"false\",status=\"200\"} 250\n",
             "awscni_aws_api_error_count{api=\"AssignPrivateIpAddresses\",error=\"InsufficientFreeAddressesInSubnet\"} 1\n",
             "freeboard_refusals{cause=\"SubnetExhausted\"} 0\n",
+            "awscni_pod_eni_error_count{fn=\"\"} 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use freeboard_address::{AttachmentKey, Cidr};
-use freeboard_pool::{AddRequest, Alarm, Decision, DelRequest, Holding, PoolView, Refusal, Reply, RequestId};
+use freeboard_pool::{
+    AddRequest, Alarm, Decision, DelRequest, Holding, PodSubnets, PoolSettings, PoolView, Refusal, Reply, RequestId,
+    SettingChange, SettingsRefused,
+};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,6 +31,12 @@ pub enum Command {
     Collect(String, BTreeSet<AttachmentKey>, oneshot::Sender<Vec<Holding>>),
     /// What is held under a key.
     Holds(AttachmentKey, oneshot::Sender<Option<Holding>>),
+    /// New settings as a whole; answers what they change, or why they are refused. See [`crate::live_settings`].
+    Settings(Box<PoolSettings>, oneshot::Sender<Result<Vec<SettingChange>, SettingsRefused>>),
+    /// Where new interfaces for pods are made: what Kubernetes says of custom networking.
+    PodSubnets(PodSubnets),
+    /// Whether the node may be scheduled on.
+    Schedulable(bool),
     /// Whether an ADD would be served.
     CanGive(oneshot::Sender<Result<(), Refusal>>),
     /// Everything that can be seen.

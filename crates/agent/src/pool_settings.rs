@@ -5,17 +5,13 @@ use freeboard_pool::{AllocationMode, Pacing, Policy, PoolSettings, RangePreferen
 use freeboard_settings::Settings;
 use jiff::SignedDuration;
 
-/// What the engine obeys.
+/// What the engine obeys. Prefixes where the instance type has none are the engine's to leave out.
 #[must_use]
-pub fn pool_settings(settings: &Settings, prefixes_supported: bool) -> PoolSettings {
+pub fn pool_settings(settings: &Settings) -> PoolSettings {
     let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
     let defaults = Pacing::default();
     PoolSettings {
-        mode: if settings.prefix_delegation && prefixes_supported {
-            AllocationMode::Prefixes
-        } else {
-            AllocationMode::SecondaryAddresses
-        },
+        mode: if settings.prefix_delegation { AllocationMode::Prefixes } else { AllocationMode::SecondaryAddresses },
         policy: match settings.policy() {
             freeboard_settings::Policy::Lean => Policy::Lean,
             freeboard_settings::Policy::Compatible => Policy::Compatible(Targets {

@@ -127,6 +127,9 @@ impl<O: Operations> PoolTask<O> {
                 let _ = answer.send(self.pool.handle_collect(&network, &valid, now));
             }
             Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
+            Command::Settings(settings, answer) => drop(answer.send(self.pool.handle_settings(*settings, now))),
+            Command::PodSubnets(pod_subnets) => self.pool.handle_pod_subnets(pod_subnets, now),
+            Command::Schedulable(schedulable) => self.pool.handle_schedulable(schedulable, now),
             Command::CanGive(answer) => drop(answer.send(self.pool.can_give(now))),
             Command::Show(answer) => drop(answer.send(Box::new(Shown {
                 view: self.pool.view(),

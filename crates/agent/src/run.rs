@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::cni_service::CniService;
 use crate::grpc;
 use crate::host_files;
+use crate::live_settings::LiveSettings;
 use crate::metrics::Metrics;
 use crate::node_service::NodeService;
 use crate::pool_handle::{self, Command, PoolHandle, Status};
@@ -56,7 +57,8 @@ async fn live(settings: Arc<Settings>) -> anyhow::Result<()> {
     let mut vital = Vital::new();
     vital.spawn(grpc_server(listener, &settings, &metrics, &pool, known_cidrs));
     let conflist = vital.spawn(conflist(Arc::clone(&settings), pool.status()));
-    let start = Start { settings: Arc::clone(&settings), metrics, pool: pool.clone(), store, vpc_cidrs, started };
+    let live = LiveSettings::new(pool.clone(), Arc::clone(&settings));
+    let start = Start { settings: Arc::clone(&settings), live, metrics, pool: pool.clone(), store, vpc_cidrs, started };
     vital.spawn(start.run(end));
 
     let outcome = tokio::select! {

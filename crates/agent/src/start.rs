@@ -21,6 +21,7 @@ use crate::identity::Metadata;
 use crate::introspection::{Introspection, MetricsPage};
 use crate::leftovers;
 use crate::limits::{self, Limits};
+use crate::live_settings::LiveSettings;
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, PoolEnd, PoolHandle};
 use crate::pool_settings::pool_settings;
@@ -36,6 +37,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// What the start needs.
 pub(crate) struct Start {
     pub(crate) settings: Arc<Settings>,
+    pub(crate) live: LiveSettings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pool: PoolHandle,
     pub(crate) store: Store,
@@ -66,7 +68,7 @@ impl Start {
 
         let state = self.state(&host).await?;
         let now = Timestamp::now();
-        let mut pool = Pool::new(pool_settings(&self.settings, limits.prefixes_supported), facts.clone(), now);
+        let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
         pool.handle_restore(allocations, state.cooling, now);
@@ -177,7 +179,7 @@ impl Start {
 
     /// What runs beside the pool. None of it is vital: pods get addresses without.
     fn start_companions(self, host: Host, metadata: Metadata, restored: Vec<freeboard_pool::RestoredAllocation>) {
-        let Self { settings, metrics, pool, vpc_cidrs, .. } = self;
+        let Self { settings, live, metrics, pool, vpc_cidrs, .. } = self;
         let follower = Follower {
             metadata,
             host: host.clone(),
@@ -191,7 +193,7 @@ impl Start {
         tokio::spawn(tombstones::watch(directory, pool.clone(), host.clone(), Arc::clone(&metrics)));
         tokio::spawn(after_ready(host, pool.clone(), restored, Arc::clone(&metrics)));
         if !settings.disable_introspection {
-            let handler = Introspection { pool: pool.clone(), settings: Arc::clone(&settings) };
+            let handler = Introspection { pool: pool.clone(), settings: live.follow() };
             let bind = settings.introspection_bind_address.clone();
             tokio::spawn(http::serve(bind, "INTROSPECTION_BIND_ADDRESS", Arc::new(handler)));
         }

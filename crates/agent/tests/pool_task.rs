@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use freeboard_address::{Addresses, AttachmentKey, EniId, InstanceId, PodKey, SubnetId, VpcId};
+use freeboard_agent::live_settings::LiveSettings;
 use freeboard_agent::metrics::Metrics;
 use freeboard_agent::pool_handle::{self, Command, PoolHandle};
 use freeboard_agent::pool_settings::pool_settings;
@@ -22,6 +23,8 @@ use freeboard_settings::{Environment, Settings};
 use jiff::Timestamp;
 
 const ADDRESSES: u8 = 45;
+/// The settings of the start.
+const STARTED: [(&str, &str); 2] = [("FREEBOARD_ADD_WAIT_SECONDS", "0"), ("IP_COOLDOWN_PERIOD", "0")];
 
 /// One interface with 45 addresses, and nothing more to be had.
 #[derive(Default)]
@@ -96,13 +99,10 @@ struct Running {
 
 /// Starts the task on the state that lies in `directory`.
 async fn start(directory: &Path) -> Running {
-    let environment: Environment = [("FREEBOARD_ADD_WAIT_SECONDS", "0"), ("IP_COOLDOWN_PERIOD", "0")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    let settings = Settings::parse(&environment).unwrap().0;
+    let settings = Settings::parse(&environment(&STARTED)).unwrap().0;
     let store = Store::open(&directory.join("ipam.json")).unwrap();
     let now = Timestamp::now();
-    let mut pool = Pool::new(pool_settings(&settings, true), facts(), now);
+    let mut pool = Pool::new(pool_settings(&settings), facts(), now);
     let state = match store.load(now).unwrap() {
         Loaded::Restored(state) => state,
         Loaded::Absent => Default::default(),
@@ -191,4 +191,73 @@ async fn an_operation_that_panics_leaves_the_service_alive() {
     }
     assert!(matches!(last, Some(Reply::Refused(_))), "{last:?}");
     assert!(running.pool.ask(Command::Show).await.is_ok());
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The task with the settings of its start, and the way to change them.
+async fn live(directory: &Path) -> (Running, LiveSettings) {
+    let running = start(directory).await;
+    let settings = Settings::parse(&environment(&STARTED)).unwrap().0;
+    let live = LiveSettings::new(running.pool.clone(), Arc::new(settings));
+    (running, live)
+}
+
+async fn decisions(pool: &PoolHandle) -> Vec<String> {
+    let shown = pool.ask(Command::Show).await.unwrap();
+    shown.decisions.iter().map(|noted| format!("{}: {}", noted.what, noted.why)).collect()
+}
+
+#[tokio::test]
+async fn new_settings_are_obeyed_without_a_restart_and_told_with_their_effect() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, mut live) = live(directory.path()).await;
+    let followed = live.follow();
+    let new = [&STARTED[..], &[("WARM_IP_TARGET", "50"), ("MAX_ENI", "4")]].concat();
+    let taken = live.take(&environment(&new)).await.unwrap();
+    let changed: Vec<_> = taken.changes.iter().map(|change| (change.name, change.to.as_str())).collect();
+    assert!(changed.contains(&("WARM_IP_TARGET", "50")) && changed.contains(&("MAX_ENI", "4")), "{changed:?}");
+    assert!(changed.contains(&("FREEBOARD_POLICY", "compatible")), "a target brings the formulas: {changed:?}");
+    assert_eq!(taken.at_next_start, [""; 0]);
+    assert_eq!(followed.borrow().warm_ip_target, Some(50));
+    let decisions = decisions(&running.pool).await;
+    let told = decisions.iter().find(|told| told.starts_with("obey new settings:")).unwrap();
+    assert!(told.contains("WARM_IP_TARGET=\"50\" (was \"\")") && told.contains("the pool is to grow by 5"), "{told}");
+    assert_eq!(live.take(&environment(&new)).await.unwrap().changes, [], "the same again changes nothing");
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_or_contradict_the_node_are_refused_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, mut live) = live(directory.path()).await;
+    let before = live.follow().borrow().clone();
+    for (new, says) in [
+        (&[("WARM_IP_TARGET", "many"), ("MAX_ENI", "4")][..], "WARM_IP_TARGET"),
+        (&[("ENABLE_IPv6", "true"), ("WARM_IP_TARGET", "5")], "ENABLE_IPv6"),
+        (
+            &[("FREEBOARD_RANGE_PREFERENCE", "secondary-first"), ("WARM_IP_TARGET", "5")],
+            "FREEBOARD_RANGE_PREFERENCE=secondary-first prefers a range that does not exist",
+        ),
+    ] {
+        let refused = live.take(&environment(&[&STARTED[..], new].concat())).await.unwrap_err().to_string();
+        assert!(refused.contains("refused and the old ones stay") && refused.contains(says), "{refused}");
+        assert_eq!(**live.follow().borrow(), *before, "nothing has changed");
+    }
+    let decisions = decisions(&running.pool).await;
+    assert!(decisions.iter().all(|told| !told.starts_with("obey new settings")), "{decisions:?}");
+}
+
+#[tokio::test]
+async fn what_is_read_at_the_start_only_is_named_and_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_running, mut live) = live(directory.path()).await;
+    let new = [&STARTED[..], &[("AWS_VPC_ENI_MTU", "1500"), ("IP_COOLDOWN_PERIOD", "7")]].concat();
+    let new: Vec<_> = new.into_iter().filter(|pair| *pair != ("IP_COOLDOWN_PERIOD", "0")).collect();
+    let taken = live.take(&environment(&new)).await.unwrap();
+    assert_eq!(taken.at_next_start, ["AWS_VPC_ENI_MTU"]);
+    assert_eq!(taken.changes.len(), 1, "{:?}", taken.changes);
+    let in_force = live.follow().borrow().clone();
+    assert_eq!((in_force.cooldown_seconds, in_force.eni_mtu), (7, 9001));
 }

@@ -44,6 +44,6 @@ pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};
 pub use pool::Pool;
 pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{
-    AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
-    SubnetView, Tally,
+    AddressState, AddressView, Alarm, BlockView, Corrections, Holding, InterfaceState, InterfaceView, OperationView,
+    PoolView, SubnetView, Tally,
 };

@@ -21,7 +21,7 @@ use crate::policy::{Aim, Figures};
 use crate::reconcile::Look;
 use crate::store::{Step, Store};
 use crate::subnets::Subnets;
-use crate::view::Holding;
+use crate::view::{Corrections, Holding};
 use crate::waiting::{Waiter, Waiting};
 
 /// A cloud operation in flight.
@@ -86,6 +86,8 @@ pub struct Pool {
     pub(crate) interfaces_given_back: BTreeMap<EniId, (Step, Timestamp)>,
     /// Blocks that the cloud shows on another interface than the pool, and that people were told about.
     pub(crate) reported: BTreeSet<Cidr>,
+    /// What looks at the cloud have corrected.
+    pub(crate) corrections: Corrections,
     /// An interface in a full subnet that new pods avoid, so that it empties and makes way for one in a subnet with room.
     pub(crate) leaving: Option<EniId>,
     pub(crate) last_change: Timestamp,
@@ -136,6 +138,7 @@ impl Pool {
             given_back: BTreeMap::new(),
             interfaces_given_back: BTreeMap::new(),
             reported: BTreeSet::new(),
+            corrections: Corrections::default(),
             leaving: None,
             last_change: now,
             last_look: now,

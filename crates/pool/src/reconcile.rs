@@ -11,6 +11,7 @@ use crate::growth::Obstacle;
 use crate::input::{ObservedInterface, RestoredAllocation};
 use crate::pool::Pool;
 use crate::store::{Cell, Interface, Phase, Step};
+use crate::view::Corrections;
 
 const NO_MANAGE_TAG: &str = "node.k8s.amazonaws.com/no_manage";
 const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
@@ -56,6 +57,7 @@ impl Pool {
         self.restore(now);
         self.settle_claims();
         if first {
+            self.corrections = Corrections::default();
             let tally = crate::store::sum(self.store.interfaces.values().map(Interface::tally));
             let count = self.store.interfaces.len();
             self.decide(
@@ -85,6 +87,9 @@ impl Pool {
     fn reconcile_interface(&mut self, seen: &ObservedInterface, look: Look, now: Timestamp) {
         if self.interfaces_given_back.get(&seen.id).is_some_and(|(step, _)| look.step < *step || !seen.attached) {
             return;
+        }
+        if !self.store.interfaces.contains_key(&seen.id) {
+            self.corrections.interfaces_found += 1;
         }
         let interface = self
             .store
@@ -135,6 +140,7 @@ impl Pool {
         });
         let unknown: Vec<_> = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).copied().collect();
         for cidr in gone {
+            self.corrections.blocks_gone += 1;
             self.drop_block(id, cidr, "the cloud does not show it on its interface any more", now);
         }
         if missing {
@@ -144,6 +150,7 @@ impl Pool {
             let late = self.given_back.get(&cidr).is_some_and(|(step, _)| look.step < *step);
             let fading = self.given_back.get(&cidr).is_some_and(|(_, at)| later(*at, apart) > now);
             if !late && !fading {
+                self.corrections.blocks_found += 1;
                 self.adopt(id, cidr);
             }
         }
@@ -181,6 +188,7 @@ impl Pool {
             return;
         }
         if is_gone(&mut interface.missing_since, look, apart) {
+            self.corrections.interfaces_gone += 1;
             self.drop_interface(id, "the cloud does not show its interface any more", now);
         } else {
             self.look_due = Some(later(look.at, apart));

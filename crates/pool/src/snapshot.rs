@@ -69,6 +69,7 @@ impl Pool {
                 .map(|(id, o)| OperationView { id: *id, operation: o.operation.clone(), since: o.since })
                 .collect(),
             quarantined: self.store.claims.keys().filter_map(|key| self.holds(key)).collect(),
+            corrections: self.corrections,
         }
     }
 

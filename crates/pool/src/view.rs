@@ -161,6 +161,19 @@ pub struct SubnetView {
     pub fragmented_until: Option<Timestamp>,
 }
 
+/// What looks at the cloud have corrected since the start, the first look not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrections {
+    /// Interfaces that the pool did not know.
+    pub interfaces_found: u64,
+    /// Interfaces that the cloud does not show any more.
+    pub interfaces_gone: u64,
+    /// Addresses and prefixes that the pool did not know.
+    pub blocks_found: u64,
+    /// Addresses and prefixes that the cloud does not show any more.
+    pub blocks_gone: u64,
+}
+
 /// A cloud operation in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationView {
@@ -210,4 +223,6 @@ pub struct PoolView {
     pub operations: Vec<OperationView>,
     /// What is held on no interface that the cloud shows, or claimed twice.
     pub quarantined: Vec<Holding>,
+    /// What looks at the cloud have corrected.
+    pub corrections: Corrections,
 }

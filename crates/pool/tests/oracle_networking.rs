@@ -108,9 +108,9 @@ fn new_interfaces_get_the_security_groups_of_the_eniconfig() {
         let mut asked = None;
         while asked.is_none() {
             world.drain();
-            asked = world.in_flight.iter().find_map(|(_, call)| match call {
-                CloudOperation::CreateInterface { groups, .. } => Some(groups.clone()),
-                _ => None,
+            asked = world.in_flight.iter().find_map(|(_, call)| {
+                let CloudOperation::CreateInterface { groups, .. } = call else { return None };
+                Some(groups.clone())
             });
             assert!(asked.is_some() || !world.in_flight.is_empty(), "nothing is created:\n{}", world.trace);
             world.answer(0);
@@ -204,7 +204,8 @@ fn subnets_are_used_by_their_tags() {
     const OTHERS: &str = "cni.networking.k8s.aws/cluster/other";
     type Tags = &'static [&'static str];
     // Tag kubernetes.io/role/cni, cluster tags, CLUSTER_NAME → the primary subnet, another one.
-    let rows: [(Option<&str>, Tags, Option<&str>, bool, bool); 14] = [
+    type Row = (Option<&'static str>, Tags, Option<&'static str>, bool, bool);
+    let rows: [Row; 14] = [
         (None, &[], None, true, false),
         (Some(""), &[], None, true, false),
         (Some("0"), &[], None, false, false),

@@ -269,6 +269,8 @@ fn what_the_cloud_shows_is_taken_in() {
         assert_eq!(total(&world), 2 * size, "one look is not enough for what is gone");
         look(&mut world);
         assert_eq!(total(&world), size);
+        let corrections = world.pool.view().corrections;
+        assert_eq!((corrections.blocks_found, corrections.blocks_gone), (1, 1), "reconcile_count");
     }
 }
 

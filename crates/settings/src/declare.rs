@@ -14,6 +14,15 @@ use crate::kind::{
 use crate::knob::{Apply, Knob, Notice, Origin, SettingValue};
 use crate::reader::{Environment, Reader, SettingsError};
 
+/// Settings that took what can be taken while the agent runs, and what has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveChange {
+    /// The settings from now on.
+    pub settings: Settings,
+    /// Variables whose new value waits for the next start.
+    pub at_next_start: Vec<&'static str>,
+}
+
 /// From each declaration: a field of [`Settings`], its line in [`knobs`], its parsing and its introspection.
 macro_rules! declare {
     ($($variable:literal $origin:ident $apply:ident, $field:ident: $type:ty = $kind:expr, $default:literal, $help:literal;)*) => {
@@ -41,6 +50,19 @@ macro_rules! declare {
                     }
                 }
                 Err(SettingsError { problems })
+            }
+
+            /// These settings with those values of `new` that can be taken while the agent runs.
+            #[must_use]
+            pub fn with_live(&self, new: &Self) -> LiveChange {
+                let mut settings = self.clone();
+                let mut at_next_start = Vec::new();
+                $(match Apply::$apply {
+                    Apply::Live => settings.$field = new.$field.clone(),
+                    Apply::Start if settings.$field != new.$field => at_next_start.push($variable),
+                    Apply::Start => {}
+                })*
+                LiveChange { settings, at_next_start }
             }
 
             /// Every value in use, in the order of the declarations, for introspection.

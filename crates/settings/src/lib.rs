@@ -10,7 +10,7 @@ mod knob;
 mod reader;
 mod reference;
 
-pub use declare::{Settings, knobs};
+pub use declare::{LiveChange, Settings, knobs};
 pub use kind::{Bind, LogDestination, LogLevel, Policy, RandomizeSnat, RangePreference};
 pub use knob::{Apply, Knob, Notice, Origin, SettingValue};
 pub use reader::{Environment, Problem, SettingsError};

@@ -110,7 +110,7 @@ pub(crate) fn outage(stage: &Stage) -> Outcome {
         waiting.join().map_err(|_| "the waiting thread panicked")?
     })?;
     require(!refusals.is_empty(), "pods were refused while the cloud was down")?;
-    only(&refusals, &["CloudUnavailable", "StillGrowing", "NotReady", "not finished its start"])?;
+    only(&refusals, &["CloudUnavailable", "StillGrowing", "NotReady", "not finished its start", "cannot be reached"])?;
     fleet.reaches_all()?;
     fleet.close()?;
     never_silent(watched)
