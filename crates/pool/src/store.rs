@@ -214,6 +214,8 @@ pub(crate) struct Store {
     holders: BTreeMap<AttachmentKey, Ipv4Addr>,
     /// Quarantined claims, by key.
     pub(crate) claims: BTreeMap<AttachmentKey, Claim>,
+    /// Addresses that rest and are on no interface now: when they were released, and whether that is durable.
+    pub(crate) resting: BTreeMap<Ipv4Addr, (Timestamp, bool)>,
 }
 
 impl Store {
@@ -271,6 +273,28 @@ impl Store {
         self.set(address, cell);
     }
 
+    /// The release of an address is durable: from now on it may be given when it has rested.
+    pub(crate) fn rests_durably(&mut self, address: Ipv4Addr) {
+        if let Some((_, durable)) = self.resting.get_mut(&address) {
+            *durable = true;
+        }
+        if let Some(Cell::Cooling { released, .. }) = self.cell(address).cloned() {
+            self.rest(address, Cell::Cooling { released, durable: true });
+        }
+    }
+
+    /// What came back with a block and has not rested yet rests on.
+    pub(crate) fn rest_on(&mut self, block: Cidr) {
+        let due: Vec<_> = self.resting.keys().copied().filter(|address| block.contains(*address)).collect();
+        for address in due {
+            if let Some((released, durable)) = self.resting.remove(&address)
+                && matches!(self.cell(address), Some(Cell::Free { .. }))
+            {
+                self.rest(address, Cell::Cooling { released, durable });
+            }
+        }
+    }
+
     /// The cooling addresses with the time of their release, longest released first per interface.
     pub(crate) fn cooling(&self) -> impl Iterator<Item = (Ipv4Addr, Timestamp, bool)> {
         self.interfaces
@@ -286,11 +310,15 @@ impl Store {
         };
         let mut keys = Vec::new();
         for (address, cell) in block.cells {
-            if let Cell::Assigned(assignment) = cell {
-                self.holders.remove(&assignment.key);
-                keys.push(assignment.key.clone());
-                let claim = Claim { assignment, address, since: now, why: why.to_owned() };
-                self.claims.insert(claim.assignment.key.clone(), claim);
+            match cell {
+                Cell::Assigned(assignment) => {
+                    self.holders.remove(&assignment.key);
+                    keys.push(assignment.key.clone());
+                    let claim = Claim { assignment, address, since: now, why: why.to_owned() };
+                    self.claims.insert(claim.assignment.key.clone(), claim);
+                }
+                Cell::Cooling { released, durable } => drop(self.resting.insert(address, (released, durable))),
+                Cell::Free { .. } | Cell::Quarantined => {}
             }
         }
         keys
@@ -350,6 +378,7 @@ impl Store {
 
     /// Contains a claim on an address that is not to be had.
     pub(crate) fn quarantine(&mut self, assignment: Assignment, address: Ipv4Addr, why: &str, now: Timestamp) {
+        self.resting.remove(&address);
         let claim = Claim { assignment, address, since: now, why: why.to_owned() };
         self.claims.insert(claim.assignment.key.clone(), claim);
     }
