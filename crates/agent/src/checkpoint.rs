@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use freeboard_address::{AttachmentKey, PodKey};
-use freeboard_pool::{CheckpointState, RestoredAllocation, RestoredCooling};
+use freeboard_address::{AttachmentKey, Cidr, PodKey};
+use freeboard_pool::{CheckpointState, RestoredAllocation, RestoredCooling, ReturnedBlock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +37,13 @@ struct Extra {
     cooling: Vec<Cooling>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     conflicting: Vec<Allocation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    returned: Vec<Returned>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.cooling.is_empty() && self.conflicting.is_empty()
+        self.cooling.is_empty() && self.conflicting.is_empty() && self.returned.is_empty()
     }
 }
 
@@ -51,6 +53,14 @@ struct Cooling {
     /// Nanoseconds since 1970, as the incumbent writes times.
     #[serde(rename = "releasedTimestamp")]
     released: i64,
+}
+
+/// A block that was given back, or is about to be.
+#[derive(Serialize, Deserialize)]
+struct Returned {
+    cidr: Cidr,
+    #[serde(rename = "returnedTimestamp")]
+    returned: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,6 +108,11 @@ pub fn encode(state: &CheckpointState) -> Result<Vec<u8>, serde_json::Error> {
                 .map(|cooling| Cooling { ipv4: cooling.address, released: to_nanoseconds(cooling.released) })
                 .collect(),
             conflicting: state.conflicting.iter().map(to_file).collect(),
+            returned: state
+                .returned
+                .iter()
+                .map(|entry| Returned { cidr: entry.block, returned: to_nanoseconds(entry.returned) })
+                .collect(),
         },
     };
     let mut text = serde_json::to_vec(&file)?;
@@ -121,11 +136,15 @@ pub fn decode(text: &[u8]) -> Result<CheckpointState, CheckpointError> {
     }
     let file: File = serde_json::from_slice(text)?;
     let cooling = file.freeboard.cooling.into_iter();
+    let returned = file.freeboard.returned.into_iter();
     Ok(CheckpointState {
         allocations: file.allocations.unwrap_or_default().into_iter().filter_map(from_file).collect(),
         conflicting: file.freeboard.conflicting.into_iter().filter_map(from_file).collect(),
         cooling: cooling
             .map(|cooling| RestoredCooling { address: cooling.ipv4, released: from_nanoseconds(cooling.released) })
+            .collect(),
+        returned: returned
+            .map(|entry| ReturnedBlock { block: entry.cidr, returned: from_nanoseconds(entry.returned) })
             .collect(),
         ..CheckpointState::default()
     })
@@ -188,6 +207,10 @@ mod tests {
                 address: Ipv4Addr::new(10, 0, 208, 10),
                 released: "2026-01-02T03:04:06Z".parse().unwrap(),
             }],
+            returned: vec![ReturnedBlock {
+                block: "10.0.208.16/28".parse().unwrap(),
+                returned: "2026-01-02T03:04:07Z".parse().unwrap(),
+            }],
             ..CheckpointState::default()
         }
     }
@@ -200,7 +223,7 @@ mod tests {
     #[test]
     fn the_text_is_the_incumbents_form() {
         let mut state = state();
-        (state.conflicting, state.cooling) = (Vec::new(), Vec::new());
+        (state.conflicting, state.cooling, state.returned) = (Vec::new(), Vec::new(), Vec::new());
         state.allocations.truncate(1);
         assert_eq!(
             String::from_utf8(encode(&state).unwrap()).unwrap(),

@@ -11,13 +11,14 @@ use freeboard_rpc::cni::cni_backend_server::CniBackend;
 use freeboard_rpc::cni::{
     self, AddNetworkReply, AddNetworkRequest, DelNetworkReply, DelNetworkRequest, IpAllocationMetadata,
 };
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::evidence;
 use crate::metrics::Metrics;
 use crate::peer::root_only;
-use crate::pool_handle::{PoolError, PoolHandle};
+use crate::pool_handle::{Command, PoolError, PoolHandle};
 
 /// The text by which the incumbent's plugin knows that a DEL has nothing to release.
 const UNKNOWN_POD: &str = "datastore: unknown pod";
@@ -101,7 +102,7 @@ impl CniBackend for CniService {
             interface: request.if_name,
         };
         let reply =
-            release(&self.pool, key.clone(), pod).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
+            release(&self.pool, key.clone(), pod, None).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
         self.metrics.del_seconds.observe(started.elapsed().as_secs_f64());
         match reply {
             Reply::Released { address, device_index } => {
@@ -167,9 +168,19 @@ pub fn not_started() -> Refusal {
 /// Releases what is held under `key`; failing that, under the keys that stand for it: the one that an old agent gave to pods
 /// of an even older one, and the one that a rebuilt state has.
 ///
+/// What was rebuilt from the kernel is known by the pod's name alone. It is another sandbox's than `key` when `key` asked for an
+/// address since (the rebuilt one is older than that), or when the kernel spoke for it after `key` was deleted; `deleted` is when,
+/// if that is in the past.
+///
 /// # Errors
 /// When the pool's task has ended.
-pub async fn release(pool: &PoolHandle, key: AttachmentKey, pod: Option<PodKey>) -> Result<Reply, PoolError> {
+pub async fn release(
+    pool: &PoolHandle,
+    key: AttachmentKey,
+    pod: Option<PodKey>,
+    deleted: Option<Timestamp>,
+) -> Result<Reply, PoolError> {
+    let has_asked = pool.ask(|answer| Command::HasAsked(key.clone(), answer)).await?;
     let migrated = AttachmentKey {
         network: "_migrated-from-cri".to_owned(),
         container: key.container.clone(),
@@ -180,9 +191,14 @@ pub async fn release(pool: &PoolHandle, key: AttachmentKey, pod: Option<PodKey>)
         reply = pool.del(DelRequest { key: migrated, pod: pod.clone() }).await?;
     }
     if reply == Reply::UnknownPod
+        && !has_asked
         && let Some(known) = &pod
     {
-        reply = pool.del(DelRequest { key: evidence::rebuilt_key(known), pod }).await?;
+        let rebuilt = evidence::rebuilt_key(known);
+        let held = pool.ask(|answer| Command::Holds(rebuilt.clone(), answer)).await?;
+        if held.is_some_and(|held| deleted.is_none_or(|deleted| held.since <= deleted)) {
+            reply = pool.del(DelRequest { key: rebuilt, pod }).await?;
+        }
     }
     Ok(reply)
 }

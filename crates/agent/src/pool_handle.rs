@@ -29,6 +29,8 @@ pub enum Command {
     Cancel(RequestId),
     /// CNI GC: network and valid keys; answers what was released.
     Collect(String, BTreeSet<AttachmentKey>, oneshot::Sender<Vec<Holding>>),
+    /// Whether an ADD of this key came, and its DEL did not.
+    HasAsked(AttachmentKey, oneshot::Sender<bool>),
     /// What is held under a key.
     Holds(AttachmentKey, oneshot::Sender<Option<Holding>>),
     /// New settings as a whole; answers what they change, or why they are refused. See [`crate::live_settings`].

@@ -126,6 +126,7 @@ impl<O: Operations> PoolTask<O> {
             Command::Collect(network, valid, answer) => {
                 let _ = answer.send(self.pool.handle_collect(&network, &valid, now));
             }
+            Command::HasAsked(key, answer) => drop(answer.send(self.pool.has_asked(&key))),
             Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
             Command::Settings(settings, answer) => drop(answer.send(self.pool.handle_settings(*settings, now))),
             Command::PodSubnets(pod_subnets) => self.pool.handle_pod_subnets(pod_subnets, now),

@@ -37,7 +37,7 @@ pub async fn release_stale(
     for old in restored.into_iter().filter(|old| first.contains(&old.key) && second.contains(&old.key)) {
         let held = pool.ask(|answer| Command::Holds(old.key.clone(), answer)).await?;
         let same = held.is_some_and(|held| held.address == old.address && held.since == old.since);
-        if same && let Reply::Released { address, .. } = release(&pool, old.key.clone(), old.pod.clone()).await? {
+        if same && let Reply::Released { address, .. } = release(&pool, old.key.clone(), old.pod.clone(), None).await? {
             metrics.stale_allocations.inc();
             let pod = old.pod.map(|pod| pod.to_string()).unwrap_or_default();
             tracing::warn!(%address, pod, "stale IP allocation for ID({}): no interface of the pod is on this host; released", old.key);

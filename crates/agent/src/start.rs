@@ -71,6 +71,7 @@ impl Start {
         let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
+        pool.handle_returned(state.returned, now);
         pool.handle_restore(allocations, state.cooling, now);
         let cloud = Arc::new(Cloud {
             ec2,
@@ -86,7 +87,7 @@ impl Start {
         self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
         self.metrics.initialization_seconds.with_label_values(&["true"]).observe(seconds);
         let task = PoolTask::new(pool, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
-        tokio::spawn(leftovers::collect(cloud, now));
+        tokio::spawn(leftovers::watch(cloud, self.pool.clone()));
         self.start_companions(host, metadata, state.allocations);
         task.run().await;
         anyhow::bail!("the pool's task has ended")

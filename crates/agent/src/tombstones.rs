@@ -151,7 +151,7 @@ async fn take(
     // The runtime may have added the same sandbox again since.
     if held.is_none_or(|held| held.since <= tombstone.deleted_at) {
         let pod = pod(&tombstone.namespace, &tombstone.name);
-        match release(pool, key.clone(), pod).await? {
+        match release(pool, key.clone(), pod, Some(tombstone.deleted_at)).await? {
             Reply::Released { address, .. } => {
                 metrics.tombstones.inc();
                 released = Some((PodKey::new(&*tombstone.namespace, &*tombstone.name), address));

@@ -228,7 +228,7 @@ impl Pool {
     }
 
     /// The call had no effect for sure: what it was to give back can be given to pods again.
-    fn refused_whole(&mut self, operation: &CloudOperation) {
+    pub(crate) fn refused_whole(&mut self, operation: &CloudOperation) {
         match operation {
             CloudOperation::Unassign { interface, .. } => {
                 if let Some(interface) = self.store.interfaces.get_mut(interface) {
@@ -236,6 +236,7 @@ impl Pool {
                         interface.blocks.iter().filter(|(_, block)| block.releasing).map(|(cidr, _)| *cidr).collect();
                     for cidr in releasing {
                         interface.blocks.change(cidr, |block| block.releasing = false);
+                        self.given_back.remove(&cidr);
                     }
                 }
             }

@@ -228,6 +228,15 @@ pub struct RestoredCooling {
     pub released: Timestamp,
 }
 
+/// A block that was given back to its subnet, or that is just being given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnedBlock {
+    /// The /32 or /28.
+    pub block: Cidr,
+    /// When it was given back.
+    pub returned: Timestamp,
+}
+
 /// The durable state of the pool: what the shell writes to disk, and gives back to `Pool::handle_restore`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointState {
@@ -240,6 +249,9 @@ pub struct CheckpointState {
     pub conflicting: Vec<RestoredAllocation>,
     /// Addresses that are cooling down.
     pub cooling: Vec<RestoredCooling>,
+    /// Blocks that were given back a short while ago: a list of the cloud that still shows one is late.
+    #[serde(default)]
+    pub returned: Vec<ReturnedBlock>,
 }
 
 /// One interface of this instance, as the cloud describes it.

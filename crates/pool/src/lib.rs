@@ -37,7 +37,7 @@ pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
     AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
     ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
-    RestoredAllocation, RestoredCooling, Revision, Targets,
+    RestoredAllocation, RestoredCooling, ReturnedBlock, Revision, Targets,
 };
 pub use lean::Forecast;
 pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};

@@ -12,7 +12,7 @@ use crate::decision::{Choice, Decision, DecisionLog, Reason};
 use crate::effect::{CloudOperation, Effect, Reply, Signal};
 use crate::input::{
     AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
-    RestoredCooling, Targets,
+    RestoredCooling, ReturnedBlock, Revision, Targets,
 };
 use crate::lean::Lean;
 use crate::persist::Journal;
@@ -84,6 +84,10 @@ pub struct Pool {
     /// What was given back a short while ago, and when: a look that still shows it is late.
     pub(crate) given_back: BTreeMap<Cidr, (Step, Timestamp)>,
     pub(crate) interfaces_given_back: BTreeMap<EniId, (Step, Timestamp)>,
+    /// Calls that give blocks back, held until the disk knows of them: a restarted agent must not believe a late list.
+    pub(crate) to_give_back: Vec<(Revision, CloudOperation)>,
+    /// Sandboxes whose ADD brought nothing and whose DEL has not come yet.
+    pub(crate) unserved: BTreeMap<AttachmentKey, Timestamp>,
     /// Blocks that the cloud shows on another interface than the pool, and that people were told about.
     pub(crate) reported: BTreeSet<Cidr>,
     /// What looks at the cloud have corrected.
@@ -137,6 +141,8 @@ impl Pool {
             learned_limit: None,
             given_back: BTreeMap::new(),
             interfaces_given_back: BTreeMap::new(),
+            to_give_back: Vec::new(),
+            unserved: BTreeMap::new(),
             reported: BTreeSet::new(),
             corrections: Corrections::default(),
             leaving: None,
@@ -171,6 +177,25 @@ impl Pool {
         self.advance(now);
     }
 
+    /// Blocks that an earlier run gave back a short while ago ([`CheckpointState::returned`](crate::CheckpointState)): as long as
+    /// EC2's lists may be late, a list alone does not bring them back. To be called before the interfaces are known.
+    pub fn handle_returned(&mut self, returned: Vec<ReturnedBlock>, now: Timestamp) {
+        self.begin(now);
+        let step = self.step;
+        // A clock that went back must not make the doubt longer than it is.
+        self.given_back.extend(returned.into_iter().map(|entry| (entry.block, (step, entry.returned.min(now)))));
+        self.advance(now);
+    }
+
+    /// Whether an ADD of this sandbox came to this run of the agent, and its DEL did not. What was rebuilt from the kernel's
+    /// evidence is older than that, so it is another sandbox's.
+    #[must_use]
+    pub fn has_asked(&self, key: &AttachmentKey) -> bool {
+        self.store.held(key).is_some()
+            || self.unserved.contains_key(key)
+            || self.waiting.queue.iter().any(|waiter| waiter.add.key == *key)
+    }
+
     /// An ADD. Answered by [`Effect::Reply`] with `Assigned` or `Refused`; the same key gets the same address.
     pub fn handle_add(&mut self, request: RequestId, add: AddRequest, now: Timestamp) {
         self.begin(now);
@@ -192,6 +217,10 @@ impl Pool {
     /// The caller of a request is gone. A waiting ADD leaves the queue; what is assigned stays assigned until its DEL.
     pub fn handle_cancel(&mut self, request: RequestId, now: Timestamp) {
         self.begin(now);
+        let given_up = self.waiting.queue.iter().find(|waiter| waiter.request == request);
+        if let Some(key) = given_up.map(|waiter| waiter.add.key.clone()) {
+            self.unserved.insert(key, now);
+        }
         self.waiting.queue.retain(|waiter| waiter.request != request);
         self.advance(now);
     }

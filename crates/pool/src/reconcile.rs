@@ -10,6 +10,7 @@ use crate::effect::CloudOperation;
 use crate::growth::Obstacle;
 use crate::input::{ObservedInterface, RestoredAllocation};
 use crate::pool::Pool;
+use crate::requests::LISTS_MAY_BE_LATE;
 use crate::store::{Cell, Interface, Phase, Step};
 use crate::view::Corrections;
 
@@ -85,7 +86,8 @@ impl Pool {
     }
 
     fn reconcile_interface(&mut self, seen: &ObservedInterface, look: Look, now: Timestamp) {
-        if self.interfaces_given_back.get(&seen.id).is_some_and(|(step, _)| look.step < *step || !seen.attached) {
+        // An interface that is deleted does not come back: the list is late.
+        if self.interfaces_given_back.contains_key(&seen.id) {
             return;
         }
         if !self.store.interfaces.contains_key(&seen.id) {
@@ -148,13 +150,20 @@ impl Pool {
         }
         for cidr in unknown {
             let late = self.given_back.get(&cidr).is_some_and(|(step, _)| look.step < *step);
-            let fading = self.given_back.get(&cidr).is_some_and(|(_, at)| later(*at, apart) > now);
+            let fading = self.given_back.get(&cidr).is_some_and(|(_, at)| later(*at, LISTS_MAY_BE_LATE) > now);
+            // What a restored allocation stands on was never given back, whatever was intended.
+            let fading = fading && !self.is_restored_on(cidr);
             if !late && !fading {
                 self.corrections.blocks_found += 1;
                 self.adopt(id, cidr);
             }
         }
         self.reconcile_slots(id, shown, look);
+    }
+
+    fn is_restored_on(&self, block: Cidr) -> bool {
+        let allocations = self.to_restore.as_ref().map(|(allocations, _)| allocations.as_slice()).unwrap_or_default();
+        allocations.iter().any(|allocation| block.contains(allocation.address))
     }
 
     /// What fills the slots of an interface beside the pool's blocks; and whether that explains that the cloud called it full.
@@ -244,6 +253,9 @@ impl Pool {
             }
         }
         for entry in cooling {
+            if self.store.cell(entry.address).is_none() {
+                self.store.resting.insert(entry.address, (entry.released.min(now), true));
+            }
             if matches!(self.store.cell(entry.address), Some(Cell::Free { .. })) {
                 // A clock that went back must not make a cool-down longer than it is.
                 let released = entry.released.min(now);

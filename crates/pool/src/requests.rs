@@ -18,17 +18,27 @@ use crate::store::{Assignment, Cell, Claim, Interface};
 use crate::view::Holding;
 use crate::waiting::Waiter;
 
+/// EC2's lists may show for so long what was given back: they are consistent in the end, mostly within seconds. What is not
+/// taken in meanwhile costs nothing but its slot.
+pub(crate) const LISTS_MAY_BE_LATE: SignedDuration = SignedDuration::from_mins(3);
+/// A runtime that made an ADD in vain makes its DEL within this, or never.
+const UNSERVED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
 impl Pool {
     /// The checkpoint was written, covering `Ok(revision)`; or the write failed, with the reason. After a failure everything that
     /// was not durable is undone and refused, and the state is written again after a pause.
     pub fn handle_persisted(&mut self, outcome: Result<Revision, String>, now: Timestamp) {
         self.begin(now);
         match outcome {
-            Ok(revision) => self.keep_promises(revision, now),
+            Ok(revision) => {
+                self.keep_promises(revision, now);
+                self.give_back_durably(now);
+            }
             Err(reason) => {
                 let since = self.journal.failing.as_ref().map_or(now, |(since, _)| *since);
                 self.journal.failing = Some((since, reason.clone()));
                 self.journal.retry_at = Some(later(now, self.settings.pacing.backoff_min));
+                self.keep_what_was_to_go();
                 let refusal = Refusal::checkpoint_failed(&reason);
                 self.alarm(
                     format!("the pool's state could not be written: {reason}"),
@@ -100,6 +110,7 @@ impl Pool {
     }
 
     fn claim_again(&mut self, claim: Claim) {
+        self.store.resting.remove(&claim.address);
         if matches!(self.store.cell(claim.address), Some(Cell::Cooling { .. } | Cell::Free { .. })) {
             self.store.rest(claim.address, Cell::Quarantined);
         }
@@ -118,7 +129,7 @@ impl Pool {
         }
     }
 
-    fn persist(&mut self) -> Revision {
+    pub(crate) fn persist(&mut self) -> Revision {
         let revision = self.journal.advance();
         self.effects.push_back(Effect::Persist(revision));
         revision
@@ -133,9 +144,18 @@ impl Pool {
         if self.learned_limit.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.learned_limit = None;
         }
-        let forget = self.settings.pacing.reconcile_interval;
-        self.given_back.retain(|_, (_, at)| later(*at, forget) > now);
-        self.interfaces_given_back.retain(|_, (_, at)| later(*at, forget) > now);
+        for (_, at) in self.given_back.values_mut().chain(self.interfaces_given_back.values_mut()) {
+            // The clock went back: the doubt begins anew.
+            *at = (*at).min(now);
+        }
+        self.given_back.retain(|_, (_, at)| later(*at, LISTS_MAY_BE_LATE) > now);
+        self.interfaces_given_back.retain(|_, (_, at)| later(*at, LISTS_MAY_BE_LATE) > now);
+        self.unserved.retain(|_, at| later(*at, UNSERVED_FOR) > now);
+        let cooldown = self.settings.cooldown;
+        self.store.resting.retain(|_, (released, _)| {
+            *released = (*released).min(now);
+            later(*released, cooldown) > now
+        });
     }
 
     /// Frees what has cooled down. Each interface's addresses are in the order of their release, so this stops at the first that
@@ -238,6 +258,7 @@ impl Pool {
         let Waiter { request, add, .. } = waiter;
         self.waiting.forget(&add);
         // With a claim in quarantine, the sandbox asks anew and no longer uses what it had before.
+        self.unserved.remove(&add.key);
         let replaced = self.store.claims.remove(&add.key).map(Box::new);
         if let Some(claim) = &replaced {
             self.unblock(claim.address, now);
@@ -277,6 +298,7 @@ impl Pool {
     /// DEL.
     pub(crate) fn release(&mut self, request: RequestId, key: &AttachmentKey, now: Timestamp) {
         let given_up: Vec<_> = self.waiting.queue.iter().filter(|w| w.add.key == *key).map(|w| w.request).collect();
+        self.unserved.remove(key);
         if !given_up.is_empty() {
             self.waiting.queue.retain(|waiter| waiter.add.key != *key);
             let refusal = self.explain(now);
@@ -322,8 +344,14 @@ impl Pool {
 
     /// The last claim beside the holder is gone: the address rests like any other.
     fn unblock(&mut self, address: Ipv4Addr, now: Timestamp) {
-        if matches!(self.store.cell(address), Some(Cell::Quarantined)) && !self.store.is_claimed(address) {
-            self.store.rest(address, Cell::Cooling { released: now, durable: false });
+        if self.store.is_claimed(address) {
+            return;
+        }
+        match self.store.cell(address) {
+            Some(Cell::Quarantined) => self.store.rest(address, Cell::Cooling { released: now, durable: false }),
+            // It is on no interface now; should it come back before it has rested, it rests on.
+            None => drop(self.store.resting.insert(address, (now, false))),
+            Some(Cell::Free { .. } | Cell::Assigned(_) | Cell::Cooling { .. }) => {}
         }
     }
 
@@ -377,6 +405,7 @@ impl Pool {
     }
 
     fn refuse(&mut self, waiter: &Waiter, refusal: Refusal, now: Timestamp) {
+        self.unserved.insert(waiter.add.key.clone(), now);
         if !matches!(refusal.cause, Cause::Terminating) {
             self.waiting.remember(&waiter.add, now);
             self.wake(later(now, self.settings.pacing.demand_memory), "a refused pod no longer counts as demand", now);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use freeboard_address::{Addresses, Cidr, EniId, Prefixes, SubnetId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
 use crate::decision::{Choice, Reason};
@@ -13,15 +13,21 @@ use crate::effect::CloudOperation;
 use crate::growth::Way;
 use crate::input::AllocationMode;
 use crate::policy::{self, Excess, Figures, Others};
-use crate::pool::Pool;
+use crate::pool::{Pool, interface_of};
 use crate::store::{Interface, Phase};
 use crate::subnets::Allowance;
+
+/// An attachment that takes longer never completes: mostly it takes seconds, at worst one minute.
+const ATTACHED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 impl Pool {
     /// Starts what is to be given back now.
     pub(crate) fn shrink(&mut self, now: Timestamp) {
         self.finish_releases(now);
         self.repeat_lost_creations(now);
+        if !self.terminating && self.is_ready() {
+            self.give_up_attachments(now);
+        }
         if self.terminating || !self.is_ready() || self.settings.provisioning_disabled {
             return;
         }
@@ -271,11 +277,11 @@ impl Pool {
             let (addresses, prefixes) = (Addresses(count(blocks.len() - prefixes)), Prefixes(count(prefixes)));
             let what = Choice::GiveBackBlocks { interface: interface.clone(), addresses, prefixes };
             self.decide(what, self.aim.reason(false));
-            self.unassign(interface, blocks, now);
+            self.unassign(interface, blocks);
         }
     }
 
-    fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>, now: Timestamp) {
+    fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>) {
         if let Some(known) = self.store.interfaces.get_mut(&interface) {
             for cidr in &blocks {
                 known.blocks.change(*cidr, |block| block.releasing = true);
@@ -283,7 +289,65 @@ impl Pool {
         }
         let (singles, prefixes): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.length() == 32);
         let addresses: Vec<Ipv4Addr> = singles.into_iter().map(Cidr::network).collect();
-        self.start(CloudOperation::Unassign { interface, addresses, prefixes }, now);
+        let revision = self.persist();
+        self.to_give_back.push((revision, CloudOperation::Unassign { interface, addresses, prefixes }));
+    }
+
+    /// The disk knows what is to go: the calls are made, unless something else has begun on the interface meanwhile.
+    pub(crate) fn give_back_durably(&mut self, now: Timestamp) {
+        let durable = self.journal.durable;
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.to_give_back).into_iter().partition(|(revision, _)| *revision <= durable);
+        self.to_give_back = waiting;
+        if !due.is_empty() {
+            self.advance(now);
+        }
+        for (_, operation) in due {
+            let interface = interface_of(&operation).and_then(|id| self.store.interfaces.get(id));
+            let calm = interface.is_some_and(|i| i.is_open() && i.operation.is_none() && i.unsettled.is_none());
+            if calm {
+                self.start(operation, now);
+            } else {
+                self.refused_whole(&operation);
+            }
+        }
+    }
+
+    /// The disk cannot be told what is to go, so it stays.
+    pub(crate) fn keep_what_was_to_go(&mut self) {
+        for (_, operation) in std::mem::take(&mut self.to_give_back) {
+            self.refused_whole(&operation);
+        }
+    }
+
+    /// Gives interfaces back whose attachment the cloud does not complete: they hold a slot and addresses that nobody can use.
+    fn give_up_attachments(&mut self, now: Timestamp) {
+        let stuck = |interface: &&Interface| {
+            let tally = interface.tally();
+            interface.phase == Phase::Unprepared
+                && !interface.attached
+                && interface.id != self.facts.primary_interface
+                && interface.operation.is_none()
+                && tally.free == tally.total
+        };
+        let stuck: Vec<_> = self
+            .store
+            .interfaces
+            .values()
+            .filter(stuck)
+            .map(|i| (i.id.clone(), later(i.since, ATTACHED_WITHIN)))
+            .collect();
+        for (id, until) in stuck {
+            if until > now {
+                self.wake(until, "an attachment has not completed in time", now);
+            } else {
+                self.give_back(
+                    &id,
+                    format!("the cloud has not completed its attachment in {ATTACHED_WITHIN:#}").into(),
+                    now,
+                );
+            }
+        }
     }
 
     /// Blocks with nothing on them, in the order in which they are given back: excluded and full subnets first, the other kind

@@ -3,7 +3,7 @@
 use freeboard_address::{AttachmentKey, Cidr};
 
 use crate::effect::CloudOperation;
-use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling};
+use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling, ReturnedBlock};
 use crate::pool::Pool;
 use crate::store::{Assignment, Block, Cell, Interface, Phase};
 use crate::view::{
@@ -34,13 +34,29 @@ impl Pool {
                 allocations.push(entry);
             }
         }
-        let cooling =
-            self.store.cooling().map(|(address, released, _)| RestoredCooling { address, released }).collect();
+        let placed = self.store.cooling().map(|(address, released, _)| (address, released));
+        let gone = self.store.resting.iter().map(|(address, (released, _))| (*address, *released));
+        let cooling = placed.chain(gone).map(|(address, released)| RestoredCooling { address, released }).collect();
         // What was given or taken before the state was known is not there yet; then the earlier state is still the truth.
         if let Some((waiting, _)) = &self.to_restore {
             allocations.extend(waiting.iter().cloned());
         }
-        CheckpointState { revision: self.journal.revision, allocations, conflicting, cooling }
+        CheckpointState {
+            revision: self.journal.revision,
+            allocations,
+            conflicting,
+            cooling,
+            returned: self.returned(),
+        }
+    }
+
+    /// What was given back a short while ago, and what is about to be.
+    fn returned(&self) -> Vec<ReturnedBlock> {
+        let gone = self.given_back.iter().map(|(block, (_, at))| (*block, *at));
+        let decided = self.last_shrink.unwrap_or(self.started);
+        let blocks = self.store.interfaces.values().flat_map(|interface| interface.blocks.iter());
+        let going = blocks.filter(|(_, block)| block.releasing).map(|(cidr, _)| (*cidr, decided));
+        gone.chain(going).map(|(block, returned)| ReturnedBlock { block, returned }).collect()
     }
 
     /// Everything that can be seen.

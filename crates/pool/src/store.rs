@@ -228,6 +228,8 @@ pub(crate) struct Store {
     holders: Holders,
     /// Quarantined claims, by key.
     pub(crate) claims: BTreeMap<AttachmentKey, Claim>,
+    /// Addresses that rest and are on no interface now: when they were released, and whether that is durable.
+    pub(crate) resting: BTreeMap<Ipv4Addr, (Timestamp, bool)>,
 }
 
 /// Which interface has which block, by the block's first address.
@@ -257,6 +259,7 @@ impl Store {
         if let Some(interface) = self.interfaces.get_mut(id) {
             interface.blocks.insert(cidr, Block::new(cidr, known));
             self.carriers.insert(cidr.network(), (cidr, id.clone()));
+            self.rest_on(cidr);
         }
     }
 
@@ -327,10 +330,25 @@ impl Store {
 
     /// The release of an address is on disk. Returns when it was released, if it rests.
     pub(crate) fn release_is_durable(&mut self, address: Ipv4Addr) -> Option<Timestamp> {
+        if let Some((_, durable)) = self.resting.get_mut(&address) {
+            *durable = true;
+        }
         let Some(Cell::Cooling { released, .. }) = self.cell(address) else { return None };
         let released = *released;
         self.put(address, Cell::Cooling { released, durable: true });
         Some(released)
+    }
+
+    /// What came back with a block and has not rested yet rests on.
+    fn rest_on(&mut self, block: Cidr) {
+        let due: Vec<_> = self.resting.keys().copied().filter(|address| block.contains(*address)).collect();
+        for address in due {
+            if let Some((released, durable)) = self.resting.remove(&address)
+                && matches!(self.cell(address), Some(Cell::Free { .. }))
+            {
+                self.rest(address, Cell::Cooling { released, durable });
+            }
+        }
     }
 
     /// The cooling addresses with the time of their release, longest released first per interface.
@@ -349,11 +367,15 @@ impl Store {
         self.carriers.remove(&cidr.network());
         let mut keys = Vec::new();
         for (address, cell) in block.into_cells() {
-            if let Cell::Assigned(assignment) = cell {
-                self.holders.remove(&assignment.key);
-                keys.push(assignment.key.clone());
-                let claim = Claim { assignment, address, since: now, why: why.to_owned() };
-                self.claims.insert(claim.assignment.key.clone(), claim);
+            match cell {
+                Cell::Assigned(assignment) => {
+                    self.holders.remove(&assignment.key);
+                    keys.push(assignment.key.clone());
+                    let claim = Claim { assignment, address, since: now, why: why.to_owned() };
+                    self.claims.insert(claim.assignment.key.clone(), claim);
+                }
+                Cell::Cooling { released, durable } => drop(self.resting.insert(address, (released, durable))),
+                Cell::Free { .. } | Cell::Quarantined => {}
             }
         }
         keys
@@ -413,6 +435,7 @@ impl Store {
 
     /// Contains a claim on an address that is not to be had.
     pub(crate) fn quarantine(&mut self, assignment: Arc<Assignment>, address: Ipv4Addr, why: &str, now: Timestamp) {
+        self.resting.remove(&address);
         let claim = Claim { assignment, address, since: now, why: why.to_owned() };
         self.claims.insert(claim.assignment.key.clone(), claim);
     }

@@ -102,12 +102,10 @@ pub(crate) struct Occurrence {
 }
 
 impl FaultSettings {
-    /// All classes at this rate each, except for [`FaultClass::GhostList`]: an agent that starts while EC2 lists what it gave
-    /// back just before believes the list (found by this simulator), so that class is asked for by name.
+    /// All classes at this rate each.
     #[must_use]
     pub fn all(per_hour: f64, swarm: bool) -> Self {
-        let classes = FaultClass::ALL.iter().filter(|class| **class != FaultClass::GhostList);
-        Self { swarm, per_hour: classes.map(|class| (*class, per_hour)).collect() }
+        Self { swarm, per_hour: FaultClass::ALL.iter().map(|class| (*class, per_hour)).collect() }
     }
 
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {

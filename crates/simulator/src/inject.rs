@@ -1,6 +1,6 @@
 //! Faults as they happen, and their end.
 
-use freeboard_vpc::{AttachmentStatus, Fault, NetworkInterface};
+use freeboard_vpc::Fault;
 use jiff::SignedDuration;
 
 use crate::fault::{FaultClass, Occurrence};
@@ -30,6 +30,9 @@ const ERRORS: [(&str, &str, &str); 6] = [
     ("DetachNetworkInterface", "OperationNotPermitted", "The operation is not permitted now"),
     ("DeleteNetworkInterface", "InvalidParameterValue", "Network interface is currently in use."),
 ];
+
+/// How long a reboot takes, at least and at most.
+const REBOOT_SECONDS: (f64, f64) = (60.0, 90.0);
 
 impl Run {
     pub(crate) fn fault(&mut self, occurrence: Occurrence) {
@@ -169,7 +172,7 @@ impl Run {
 
     /// All sandboxes end with the machine; the interfaces stay attached.
     fn reboot(&mut self, index: usize, keep_state: bool) {
-        self.crash(index);
+        self.crash_for(index, REBOOT_SECONDS);
         let Some(node) = self.nodes.get_mut(index) else { return };
         if !keep_state {
             node.disk.state = None;
@@ -187,7 +190,7 @@ impl Run {
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.pool.is_some()) else { return };
         node.next_container += 1;
         let key = attachment(format!("n{index}unknown{}", node.next_container));
-        self.send_del(index, Asked::Del { of: key.clone(), key, pod: pod_key("nobody"), via: Via::Stray });
+        self.send_del(index, Asked::Del { of: key.clone(), key, pod: pod_key("nobody"), via: Via::Stray, own: false });
     }
 
     fn jump_clock(&mut self, index: usize) {
@@ -249,7 +252,6 @@ impl Run {
             self.release_subnet(subnet_id(place));
         }
         for index in 0..self.nodes.len() {
-            self.remove_stuck(index);
             if let Some(node) = self.nodes.get_mut(index) {
                 node.disk.full = false;
                 node.stale = None;
@@ -263,32 +265,9 @@ impl Run {
     }
 }
 
-impl Run {
-    /// Attachments that never completed are cleared away by the cloud's own people; no agent can complete them.
-    fn remove_stuck(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index) else { return };
-        let stuck = |shown: &NetworkInterface| {
-            let attaching = shown.attachment.as_ref().is_some_and(|a| a.status == AttachmentStatus::Attaching);
-            attaching && !node.links.contains(&shown.network_interface_id)
-        };
-        let shown = self.interfaces_of(index);
-        let stuck: Vec<_> = shown.iter().filter(|shown| stuck(shown)).map(|s| s.network_interface_id.clone()).collect();
-        for interface in stuck {
-            if self.inject(&Fault::RemoveInterface { interface: interface.clone() }) {
-                self.removed.insert(interface);
-            }
-        }
-    }
-}
-
 /// The pods on an interface that is gone have lost their addresses.
 fn strand(node: &mut Node, interface: &freeboard_address::EniId) {
-    let mut lost = Vec::new();
     for sandbox in node.sandboxes.values_mut().filter(|sandbox| sandbox.interface.as_ref() == Some(interface)) {
         sandbox.stranded = true;
-        lost.extend(sandbox.address);
     }
-    node.lost.extend(lost);
-    // Whatever else rested on it is gone too; which addresses those were the node's books say, and they may be late.
-    node.forget_releases();
 }

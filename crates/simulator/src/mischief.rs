@@ -142,6 +142,8 @@ impl Run {
                 self.detach_one_with_pods(index);
                 Some(state)
             }
+            // What was given back is remembered beside the list; who believes an old list remembers nothing.
+            Wrong::StaleMetadata => Some(CheckpointState { returned: Vec::new(), ..state }),
             _ => Some(state),
         }
     }

@@ -71,6 +71,8 @@ pub(crate) enum Asked {
         key: AttachmentKey,
         pod: PodKey,
         via: Via,
+        /// Whether the sandbox's own ADD came to this run of the agent: then nothing rebuilt from the kernel is its.
+        own: bool,
     },
 }
 
@@ -157,6 +159,14 @@ impl StaleList {
     }
 }
 
+/// What a plugin that could not reach the agent leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Tombstone {
+    pub(crate) pod: PodKey,
+    /// By the node's clock.
+    pub(crate) deleted: Timestamp,
+}
+
 /// A node.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -188,7 +198,7 @@ pub(crate) struct Node {
     pub(crate) sandboxes: BTreeMap<AttachmentKey, Sandbox>,
     /// Whether a sandbox ended without any word of it.
     pub(crate) lost_delete: bool,
-    pub(crate) tombstones: BTreeMap<AttachmentKey, PodKey>,
+    pub(crate) tombstones: BTreeMap<AttachmentKey, Tombstone>,
     pub(crate) released: BTreeMap<Ipv4Addr, Release>,
     pub(crate) armed: BTreeMap<FaultClass, u32>,
     pub(crate) wake: Option<Timestamp>,
@@ -197,8 +207,6 @@ pub(crate) struct Node {
     pub(crate) stale: Option<StaleList>,
     /// Interfaces of which the node cannot know what the cloud did; until its next honest look.
     pub(crate) uncertain: BTreeSet<EniId>,
-    /// Addresses that sandboxes lost with an interface; they cannot rest, they are gone.
-    pub(crate) lost: BTreeSet<Ipv4Addr>,
     pub(crate) restored: Vec<RestoredAllocation>,
     pub(crate) last_change: Timestamp,
     /// Since when the pool knows its interfaces; requests wait for that.
@@ -235,7 +243,6 @@ impl Node {
             wakes: (now, 0),
             stale: None,
             uncertain: BTreeSet::new(),
-            lost: BTreeSet::new(),
             restored: Vec::new(),
             last_change: now,
             ready_since: None,

@@ -135,7 +135,8 @@ impl Run {
         match (flight.owner.clone(), outcome) {
             (Owner::Operation(id), outcome) => self.advance(flight.node, id, &flight.call, outcome),
             (Owner::Sweep(first), Ok(answer)) => self.swept(&flight, first.as_ref(), &answer),
-            (Owner::Sweep(_), Err(_)) | (Owner::Side, _) => {}
+            (Owner::Sweep(_), Err(_)) => self.sweep_failed(&flight),
+            (Owner::Side, _) => {}
         }
     }
 

@@ -57,13 +57,6 @@ impl Run {
     }
 
     fn attempt_beside(&mut self, index: usize, pod: &str) {
-        // A DEL of the new sandbox would release what the old one holds by the kernel's evidence: the agent's clean-up by the
-        // pod's name cannot tell the two apart (found by this simulator).
-        let rebuilt = rebuilt_key(pod);
-        let pool = self.nodes.get(index).and_then(|node| node.pool.as_ref());
-        if pool.is_none_or(|pool| pool.holds(&rebuilt).is_some()) {
-            return;
-        }
         let Some(old) =
             self.nodes.get_mut(index).and_then(|node| node.pods.get_mut(pod)).and_then(|p| p.sandbox.take())
         else {
@@ -90,7 +83,8 @@ impl Run {
             return;
         }
         if node.take_armed(FaultClass::Reordered) {
-            let asked = Asked::Del { of: key.clone(), key: key.clone(), pod: pod_key(name), via: Via::Stray };
+            let asked =
+                Asked::Del { of: key.clone(), key: key.clone(), pod: pod_key(name), via: Via::Stray, own: false };
             self.send_del(index, asked);
         }
         self.send_add(index, &key, false);
@@ -167,7 +161,7 @@ impl Run {
             self.sandbox_is_gone(index, key, false);
             return;
         }
-        self.send_del(index, Asked::Del { of: key.clone(), key: key.clone(), pod, via: Via::Runtime });
+        self.send_del(index, Asked::Del { of: key.clone(), key: key.clone(), pod, via: Via::Runtime, own: false });
     }
 
     /// A sandbox is gone from runtime and kernel; its pod gets another one when it is still wanted.
@@ -205,23 +199,20 @@ impl Run {
                 self.assigned(index, &key, repeated, address, interface);
             }
             (Asked::Add { key, repeated }, Reply::Refused(refusal)) => self.refused(index, &key, repeated, &refusal),
-            (Asked::Del { of, key, pod, via }, Reply::UnknownPod) => {
+            (Asked::Del { of, key, pod, via, own }, Reply::UnknownPod) => {
                 let rebuilt = rebuilt_key(&pod.name);
-                if key == rebuilt || via == Via::Stray {
+                let later = self.is_rebuilt_since(index, &of, &rebuilt);
+                if key == rebuilt || via == Via::Stray || own || later {
                     self.deleted(index, &of, via);
                 } else {
-                    self.send_del(index, Asked::Del { of, key: rebuilt, pod, via });
+                    self.send_del(index, Asked::Del { of, key: rebuilt, pod, via, own });
                 }
             }
             (Asked::Del { of, via, .. }, Reply::Released { address, .. }) => {
                 let released = open.at;
-                // What has left the node with its interface cannot rest there; it may come back with a new one at any time.
-                let gone = self.checks_every_step() && !self.is_carried(index, address);
                 let Some(node) = self.nodes.get_mut(index) else { return };
                 let release = Release { at: node.time(released), epoch: node.epoch };
-                if !node.lost.remove(&address) && !gone {
-                    node.released.insert(address, release);
-                }
+                node.released.insert(address, release);
                 self.deleted(index, &of, via);
             }
             (Asked::Del { of, via: Via::Runtime, .. }, Reply::Refused(refusal)) => {
@@ -239,6 +230,14 @@ impl Run {
                 self.fail(Check::AnsweredInTime, format!("node {index}: {asked:?} was answered by {reply:?}"));
             }
         }
+    }
+
+    /// Whether the kernel spoke for a pod after a tombstone of that name was left: it spoke for another sandbox.
+    fn is_rebuilt_since(&self, index: usize, of: &AttachmentKey, rebuilt: &AttachmentKey) -> bool {
+        let Some(node) = self.nodes.get(index) else { return false };
+        let held = node.pool.as_ref().and_then(|pool| pool.holds(rebuilt));
+        let tombstone = node.tombstones.get(of);
+        held.zip(tombstone).is_some_and(|(held, tombstone)| held.since > tombstone.deleted)
     }
 
     fn deleted(&mut self, index: usize, of: &AttachmentKey, via: Via) {
@@ -272,11 +271,6 @@ impl Run {
         }
         (sandbox.state, sandbox.address, sandbox.interface) = (SandboxState::Live, Some(address), Some(interface));
         sandbox.stranded |= stranded;
-        if stranded {
-            node.lost.insert(address);
-        } else {
-            node.lost.remove(&address);
-        }
         let (doomed, name) = (sandbox.doomed, sandbox.pod.clone());
         let mut waited = None;
         if let Some(pod) = node.pods.get_mut(&name).filter(|pod| pod.sandbox.as_ref() == Some(key)) {

@@ -10,13 +10,16 @@ use crate::call::{Ec2Answer, Ec2Call};
 use crate::check::Check;
 use crate::fault::FaultClass;
 use crate::mischief::Wrong;
-use crate::node::{Asked, NETWORK, Node, Sandbox, Via, pod_key, rebuilt_key};
+use crate::node::{Asked, NETWORK, Node, Sandbox, Tombstone, Via, pod_key, rebuilt_key};
 use crate::run::{Event, Flight, Owner, Run};
 
 /// The agent looks for tombstones this often.
 const TOMBSTONES: SignedDuration = SignedDuration::from_secs(5);
 /// Two looks that must agree before a stale allocation is released.
 const STALE_APART: SignedDuration = SignedDuration::from_secs(30);
+/// The agent looks for leftover interfaces this often, and this soon again when it could not look.
+const SWEEP_PERIOD: SignedDuration = SignedDuration::from_mins(10);
+const SWEEP_RETRY: SignedDuration = SignedDuration::from_secs(60);
 /// Two looks that must agree before a leftover interface is deleted.
 const SWEEP_APART: SignedDuration = SignedDuration::from_secs(60);
 
@@ -96,8 +99,13 @@ impl Run {
 
     /// Kills the agent: what is in flight takes effect and nobody hears of it; plugins that wait get an error.
     pub(crate) fn crash(&mut self, index: usize) {
+        self.crash_for(index, (1.0, 20.0));
+    }
+
+    /// The same, and it comes back after so many seconds, at least and at most.
+    pub(crate) fn crash_for(&mut self, index: usize, (least, most): (f64, f64)) {
         let landed = self.random.chance(0.5);
-        let downtime = self.random.seconds(1.0, 20.0);
+        let downtime = self.random.seconds(least, most);
         self.touched.insert(index);
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.pool.is_some()) else { return };
         node.pool = None;
@@ -121,11 +129,12 @@ impl Run {
 
     /// The plugin cannot reach the agent: it cleans the host and leaves a tombstone.
     pub(crate) fn bury(&mut self, index: usize, key: &AttachmentKey) {
-        let mute = self.is_wrong(Wrong::NoTombstones);
+        let (now, mute) = (self.now, self.is_wrong(Wrong::NoTombstones));
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(sandbox) = node.sandboxes.get(key) else { return };
         if !mute {
-            node.tombstones.insert(key.clone(), pod_key(&sandbox.pod));
+            let tombstone = Tombstone { pod: pod_key(&sandbox.pod), deleted: node.time(now) };
+            node.tombstones.insert(key.clone(), tombstone);
         }
         let incarnation = node.incarnation;
         self.sandbox_is_gone(index, key, true);
@@ -146,8 +155,8 @@ impl Run {
             })
             .collect();
         let due: Vec<_> = node.tombstones.clone().into_iter().filter(|(key, _)| !being_read.contains(key)).collect();
-        for (key, pod) in due {
-            self.send_del(index, Asked::Del { of: key.clone(), key, pod, via: Via::Tombstone });
+        for (key, Tombstone { pod, .. }) in due {
+            self.send_del(index, Asked::Del { of: key.clone(), key, pod, via: Via::Tombstone, own: false });
         }
     }
 
@@ -168,25 +177,17 @@ impl Run {
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
         if !later {
+            pool.handle_returned(state.returned, time);
             pool.handle_restore(allocations, state.cooling, time);
         }
         let Some(node) = self.nodes.get_mut(index) else { return };
         node.restored = state.allocations;
         node.pool = Some(pool);
         node.disk.torn = false;
-        let instance = node.facts.instance.clone();
         self.after(SignedDuration::ZERO, Event::Tombstones { node: index, incarnation });
         if incarnation > 0 && !self.is_nobody_looking() {
             self.after(SignedDuration::from_secs(1), Event::StaleLook { node: index, incarnation, first: None });
-            self.issue(Flight {
-                node: index,
-                incarnation,
-                owner: Owner::Sweep(None),
-                call: Ec2Call::DescribeLeftovers(instance),
-                attempt: 1,
-                refused: None,
-                answer_lost: false,
-            });
+            self.sweep(index, incarnation, None);
         }
     }
 
@@ -214,7 +215,10 @@ impl Run {
             let held = self.nodes.get(index).and_then(|node| node.pool.as_ref()).and_then(|pool| pool.holds(&old.key));
             if held.is_some_and(|held| held.address == old.address && held.since == old.since) {
                 let pod = old.pod.unwrap_or_else(|| pod_key(&old.key.container));
-                self.send_del(index, Asked::Del { of: old.key.clone(), key: old.key, pod, via: Via::Stale });
+                self.send_del(
+                    index,
+                    Asked::Del { of: old.key.clone(), key: old.key, pod, via: Via::Stale, own: false },
+                );
             }
         }
     }
@@ -230,9 +234,10 @@ impl Run {
         let found: BTreeSet<EniId> = ids.filter(|id| !own.contains(id)).collect();
         match first {
             // The agent leaves alone what it made itself; it tells by the time of the creation.
-            None if found.is_empty() => {}
-            None => self.after(SWEEP_APART, Event::SweepAgain { node, incarnation, found }),
+            None if found.is_empty() => self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None }),
+            None => self.after(SWEEP_APART, Event::Sweep { node, incarnation, found: Some(found) }),
             Some(first) => {
+                self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None });
                 for id in found.intersection(first) {
                     let call = Ec2Call::Delete(id.clone());
                     let owner = Owner::Side;
@@ -250,11 +255,18 @@ impl Run {
         }
     }
 
-    pub(crate) fn sweep_again(&mut self, index: usize, incarnation: u64, found: BTreeSet<EniId>) {
+    /// A look for leftover interfaces; the second one when `found` says what the first one saw.
+    pub(crate) fn sweep(&mut self, index: usize, incarnation: u64, found: Option<BTreeSet<EniId>>) {
         let Some(node) = self.nodes.get(index).filter(|node| node.incarnation == incarnation) else { return };
         let call = Ec2Call::DescribeLeftovers(node.facts.instance.clone());
-        let owner = Owner::Sweep(Some(found));
+        let owner = Owner::Sweep(found);
         self.issue(Flight { node: index, incarnation, owner, call, attempt: 1, refused: None, answer_lost: false });
+    }
+
+    /// The look for leftovers failed.
+    pub(crate) fn sweep_failed(&mut self, flight: &Flight) {
+        let (node, incarnation) = (flight.node, flight.incarnation);
+        self.after(SWEEP_RETRY, Event::Sweep { node, incarnation, found: None });
     }
 
     /// The runtime's garbage collection tells which sandboxes there are.
@@ -278,11 +290,12 @@ impl Run {
     }
 
     /// Sends a DEL to the pool of a node whose agent runs.
-    pub(crate) fn send_del(&mut self, index: usize, asked: Asked) {
+    pub(crate) fn send_del(&mut self, index: usize, mut asked: Asked) {
         let (now, forgotten) = (self.now, self.is_deletion_forgotten());
         self.touched.insert(index);
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let Asked::Del { of, key, pod, via } = &asked else { return };
+        let Asked::Del { of, key, pod, via, own } = &mut asked else { return };
+        *own |= node.pool.as_ref().is_some_and(|pool| pool.has_asked(of));
         if forgotten && *via == Via::Runtime {
             let of = of.clone();
             self.sandbox_is_gone(index, &of, false);
@@ -300,6 +313,8 @@ impl Run {
 /// The state that the kernel speaks for.
 fn rebuild(node: &mut Node, time: jiff::Timestamp) -> CheckpointState {
     node.forget_releases();
+    // With the file it is lost what was given back; a late list at the same time is more than a node can see through.
+    node.stale = node.stale.take().filter(|stale| !stale.ghosts);
     let witnesses = node.witnesses();
     // Of two sandboxes of one pod the kernel can speak for one only: they share the name of the host interface.
     for sandbox in node.sandboxes.values_mut() {

@@ -41,11 +41,6 @@ impl Run {
         page.map(|page| page.items).unwrap_or_default()
     }
 
-    /// Whether one of a node's interfaces carries an address for pods.
-    pub(crate) fn is_carried(&self, index: usize, address: Ipv4Addr) -> bool {
-        self.interfaces_of(index).iter().any(|interface| carries(interface, address))
-    }
-
     pub(crate) fn checks_every_step(&self) -> bool {
         self.scenario.checking == Checking::EveryStep
     }
