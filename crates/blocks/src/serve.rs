@@ -45,6 +45,8 @@ pub(crate) struct Queues {
     last_ticket: u64,
     /// Queues to be looked at.
     due: BTreeSet<GroupKey>,
+    /// A queue has vanished, so that ranges may not be short any more.
+    has_emptied: bool,
 }
 
 impl Queues {
@@ -77,6 +79,7 @@ impl Queues {
         if group.queue.is_empty() {
             self.groups.remove(&key);
             self.due.remove(&key);
+            self.has_emptied = true;
         }
     }
 
@@ -147,8 +150,12 @@ impl Blocks {
     /// Serves the queues that are due.
     pub(crate) fn serve(&mut self) {
         if self.queues.due.is_empty() {
+            if std::mem::take(&mut self.queues.has_emptied) || self.queues.groups.is_empty() {
+                self.mark_exhausted();
+            }
             return;
         }
+        self.queues.has_emptied = false;
         let mut stuck = BTreeSet::new();
         if self.is_ready() {
             let first = |key: &GroupKey| self.queues.first(*key).map(|(ticket, _)| (ticket, *key));

@@ -230,7 +230,7 @@ fn a_draining_range_gives_nothing_and_shows_its_progress_and_a_removed_one_waits
     let refused = world.engine.handle_range(range("new", "10.1.0.0/24"), world.now).unwrap_err().to_string();
     assert!(refused.contains("is being removed"), "{refused}");
     world.delete("a");
-    assert_eq!(world.forgotten, [name.clone()]);
+    assert_eq!(world.forgotten, std::slice::from_ref(&name));
     assert!(world.engine.range(&name).is_none());
     world.engine.handle_range_removed(&name, world.now);
     world.settle();

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use world::cluster::{Cluster, Step};
 use world::{Fate, World, range, settings};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2_000;
 const STEPS: u32 = 160;
 
 fn fate(rng: &mut Rng) -> Fate {
@@ -78,7 +78,7 @@ fn no_block_is_given_twice_or_lost_or_leaked_and_no_node_waits_for_whom_there_is
         let runs: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
-    assert!(waited > 150, "shortage must be met often for this to say anything; it was in {waited} seeds");
+    assert!(waited > 1_000, "shortage must be met often for this to say anything; it was in {waited} seeds");
 }
 
 /// 5,000 nodes register within a minute while calls take their time and one in ten goes wrong, the leader changes in the middle, and a
@@ -111,14 +111,14 @@ fn five_thousand_nodes_register_in_a_minute() {
             }
         }
         world.pass(120);
-        world.is_audited = true;
-        world.collect();
+        assert_eq!(world.engine.audit(), Vec::<String>::new());
         let view = world.engine.view();
         assert_eq!((view.nodes, view.nodes_served + view.waiting.len()), (5_040, 5_040));
         if !view.waiting.is_empty() {
             world.engine.handle_range(range("d", "10.128.0.0/13"), world.now).unwrap();
             world.settle();
         }
+        assert_eq!(world.engine.audit(), Vec::<String>::new());
         assert_eq!(world.engine.view().nodes_served, 5_040, "seed {seed}");
     }
 }
