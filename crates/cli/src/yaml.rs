@@ -75,7 +75,7 @@ fn sequence(text: &mut String, items: &[Value], indent: usize) {
 /// A value on one line; texts are quoted where YAML would read something else.
 fn scalar(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
-    let reads_as_other = serde_json::from_str::<f64>(text).is_ok()
+    let reads_as_other = is_number(text)
         || matches!(text.to_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "~" | "")
         || is_date(text);
     let has_syntax = text.starts_with(|c: char| "-?:,[]{}#&*!|>'\"%@` ".contains(c))
@@ -87,6 +87,16 @@ fn scalar(value: &Value) -> String {
         return value.to_string();
     }
     if reads_as_other || has_syntax { format!("'{}'", text.replace('\'', "''")) } else { text.clone() }
+}
+
+/// Whether YAML, 1.1 or 1.2, reads a number: with underscores, in another base, or in sixties (`1:30`).
+fn is_number(text: &str) -> bool {
+    let plain = text.replace('_', "").to_lowercase();
+    let unsigned = plain.trim_start_matches(['+', '-']);
+    let has_base = ["0x", "0o", "0b"].iter().any(|base| unsigned.starts_with(base));
+    let is_in_sixties =
+        unsigned.starts_with(|c: char| c.is_ascii_digit()) && unsigned.chars().all(|c| c.is_ascii_digit() || c == ':');
+    has_base || is_in_sixties || unsigned.trim_start_matches('.').parse::<f64>().is_ok() || plain.parse::<f64>().is_ok()
 }
 
 fn is_date(text: &str) -> bool {
@@ -135,7 +145,7 @@ secondaryIpRanges:
     #[test]
     fn what_is_shown_reads_back_as_it_was() {
         let odd = json!({
-            "numbers": ["16", "1e3", "-1", "0x10"], "words": ["true", "No", "~", "", "a: b", "# c", "it's", "- d", "two\nlines"],
+            "numbers": ["16", "1e3", "-1", "0x10", "0o7", "1_000", "1:30", ".5", "+.inf", ".nan", "10.0.0.0/26", "10.0.0.1"], "words": ["true", "No", "~", "", "a: b", "# c", "it's", "- d", "two\nlines"],
             "date": "2023-11-03", "time": "2023-11-03T07:07:42Z", "nested": [{"a": {"b": [1.5, null]}}], "colon": "x:",
         });
         let back: serde_json::Value = serde_saphyr::from_str(&show(&odd)).unwrap();

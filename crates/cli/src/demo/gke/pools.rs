@@ -99,9 +99,10 @@ pub(super) fn act(story: &mut Story, scene: &Scene) -> Result<()> {
 /// A copy of the cloud whose cluster has the three ranges.
 fn with_ranges(story: &Story, scene: &Scene) -> Result<Scene> {
     let mut ready = scene.clone();
-    let added: Vec<String> = RANGES.iter().map(|(name, cidr)| format!("{name}={cidr}")).collect();
-    story.did(&format!("gcloud compute networks subnets update cluster --add-secondary-ranges={}", added.join(",")));
-    ready.add_ranges(&RANGES)?;
+    for (name, cidr) in RANGES {
+        story.did(&format!("gcloud compute networks subnets update cluster --add-secondary-ranges={name}={cidr}"));
+        ready.add_ranges(&[(name, cidr)])?;
+    }
     let names = RANGES.map(|(name, _)| name).join(",");
     story.did(&format!("gcloud container clusters update demo-ip --additional-pod-ipv4-ranges={names}"));
     ready.give_to_cluster(&RANGES)?;
