@@ -3,7 +3,7 @@
 use std::io::empty;
 use std::path::{Path, PathBuf};
 
-use freeboard_diagnosis::{Diagnosis, Place, Severity, diagnose};
+use freeboard_diagnosis::{Diagnosis, Kind, Place, Severity, diagnose};
 use freeboard_evidence::{Evidence, Progress, gather};
 
 /// Each broken dump, with the findings that it must lead to: exactly these, the first one first.
@@ -192,6 +192,15 @@ fn evidence_names_file_line_and_words() {
     let citation = diagnosis.findings[0].evidence.iter().find(|one| one.excerpt.contains("InsufficientFree")).unwrap();
     assert!(citation.file.ends_with("old-dialect/ipamd.log"));
     assert_eq!(citation.line, Some(4));
+}
+
+#[test]
+fn entries_of_cloud_logs_are_documents_and_no_logs() {
+    for dump in ["broken/gke-visibility", "broken/gke-audit-range-unseen", "broken/scale-up-stockout"] {
+        let (evidence, _) = doctor(dump);
+        assert!(evidence.kinds.contains_key(&Kind::GoogleLog), "{dump}: {:?}", evidence.kinds);
+        assert!(!evidence.kinds.contains_key(&Kind::OtherLog), "{dump}: {:?}", evidence.kinds);
+    }
 }
 
 #[test]
