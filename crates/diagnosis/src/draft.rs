@@ -126,10 +126,10 @@ impl Draft {
             until: self.until,
             figures: self.figures,
             notes: self.notes,
-            waiting_pods: self.waiting_pods.into_iter().collect(),
             evidence: self.evidence,
             sources: self.kinds.len(),
-            computed: !self.seen,
+            computed: !self.seen && self.waiting_pods.is_empty(),
+            waiting_pods: self.waiting_pods.into_iter().collect(),
             remedies,
             ruled_out: self.ruled_out,
             not_ruled_out: self.not_ruled_out,
@@ -208,12 +208,12 @@ impl Drafts {
         self.drafts.extract_if(.., |(id, _), _| *id == declaration.id).map(|(_, draft)| draft).collect()
     }
 
-    /// Ends the making: the worst first, among equals the most fundamental, then the one with more pods waiting.
+    /// Ends the making: the worst first, among equals the most fundamental, then the one with more pods waiting and more sources.
     pub(crate) fn finish(self, rank: impl Fn(&Declaration) -> usize) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.drafts.into_values().map(Draft::finish).collect();
         findings.sort_by_key(|finding| {
-            let waiting = std::cmp::Reverse(finding.waiting_pods.len());
-            (finding.severity, rank(finding.declaration), waiting, finding.place.clone())
+            let weight = std::cmp::Reverse((finding.waiting_pods.len(), finding.sources));
+            (finding.severity, rank(finding.declaration), weight, finding.place.clone())
         });
         findings
     }

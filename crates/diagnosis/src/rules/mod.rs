@@ -2,6 +2,7 @@
 
 mod alternatives;
 mod google;
+mod metrics;
 mod nodes;
 mod pools;
 mod seen;
@@ -9,8 +10,9 @@ mod settings;
 mod subnets;
 mod symptoms;
 
-use freeboard_address::NodeName;
 use std::net::Ipv4Addr;
+
+use freeboard_address::NodeName;
 
 use crate::draft::Drafts;
 use crate::{Diagnosis, Facts, catalogue};
@@ -24,6 +26,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     subnets::judge(facts, &mut drafts);
     google::judge(facts, &mut drafts);
     nodes::judge(facts, &mut drafts);
+    metrics::judge(facts, &mut drafts);
     settings::judge(facts, &mut drafts);
     symptoms::judge(facts, &mut drafts);
     subnets::weigh(facts, &mut drafts);

@@ -159,7 +159,8 @@ fn describe_vpc(facts: &Facts, draft: &mut Draft, id: &VpcId, subnet: &Subnet) {
     if let Some(block) = vpc.blocks.iter().map(|one| one.cidr).find(|block| block.contains_block(subnet.cidr)) {
         let assigned: u64 =
             facts.subnets.values().filter(|one| block.contains_block(one.cidr)).map(|one| one.cidr.size()).sum();
-        let points = assigned * 10_000 / block.size();
+        // Rounded as the console does: 128 of 65,536 is 0.20 %.
+        let points = (assigned * 10_000 + block.size() / 2) / block.size();
         if points < 9_000 {
             draft.note(format!(
                 "{block} of the VPC is {}.{:02} % assigned to subnets: the VPC has room, this subnet has not.",

@@ -34,7 +34,7 @@ mod tests {
         let mut seen = BTreeSet::new();
         for signal in SIGNALS.iter() {
             assert!(seen.insert((signal.text, signal.and)), "{:?} stands twice", signal.text);
-            assert!(signal.text.len() >= 10, "{:?} may stand for anything", signal.text);
+            assert!(signal.text.len() >= 8, "{:?} may stand for anything", signal.text);
         }
     }
 

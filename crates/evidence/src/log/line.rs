@@ -88,7 +88,8 @@ fn json(text: &str) -> Line<'_> {
         Some(Value::String(message)) => message,
         _ => match object.get("fields").and_then(|fields| fields.get("message")).and_then(Value::as_str) {
             Some(message) => message.to_owned(),
-            None => return Line { is_log: time.is_some(), time, ..bare(text) },
+            // An entry of a cloud log, or another object on one line: a document.
+            None => return Line { time, ..bare(text) },
         },
     };
     // Freeboard writes ids and errors as fields of their own.
