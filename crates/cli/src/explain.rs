@@ -112,7 +112,8 @@ fn ask(agent: &Uri, path: &str) -> Result<String> {
     }
     let base = agent.to_string();
     let uri: Uri = format!("{}{path}", base.trim_end_matches('/')).parse().context("--agent is not a URL")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(async {
         let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let answer = tokio::time::timeout(LIMIT, async {
@@ -138,19 +139,15 @@ mod unit {
 
     #[test]
     fn decisions_read_as_sentences_that_fit_a_terminal() {
-        let forecast = Forecast {
-            warm: 3,
-            coming: 1,
-            spare: 0,
-            lead_milliseconds: 1_250,
-            pods_per_hour: 420,
-            burst: 2,
-        };
+        let forecast =
+            Forecast { warm: 3, coming: 1, spare: 0, lead_milliseconds: 1_250, pods_per_hour: 420, burst: 2 };
         let decision = Decision {
             at: "2026-11-24T18:57:07Z".parse().unwrap(),
             what: Choice::TakeAddresses { interface: EniId::new("eni-0123456789abcdef0"), count: Addresses(2) },
             why: Reason::BelowForecast { available: 1, forecast },
         };
+        let sent = serde_json::to_string(&decision).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&sent).unwrap(), decision, "{sent}");
         let page = page(&[decision.clone(), decision]);
         let expected = "2026-11-24 (UTC)\n18:57:07  Take 2 addresses for eni-0123456789abcdef0.\n          because 1 available; \
                         the lean policy holds 3 free: 420 pods/h arrive, a\n                  call takes 1.2 s, bursts of 2 \
