@@ -251,12 +251,13 @@ impl Node {
         for Request { del, add } in requests {
             for event in [Event::Del(del.0, del.1), Event::Add(add.0, add.1)] {
                 if self.pool.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
-                    self.timed(&mut steps, |pool, now| pool.handle_timeout(now))?;
+                    self.timed(&mut steps, Box::new(|pool, now| pool.handle_timeout(now)))?;
                 }
-                self.timed(&mut steps, |pool, now| match event {
+                let input = move |pool: &mut Pool, now| match event {
                     Event::Del(request, del) => pool.handle_del(request, del, now),
                     Event::Add(request, add) => pool.handle_add(request, add, now),
-                })?;
+                };
+                self.timed(&mut steps, Box::new(input))?;
                 self.now += PACE;
             }
         }
@@ -264,7 +265,7 @@ impl Node {
     }
 
     /// One input and what the engine makes of it; the effects that are ready then are taken out without a clock.
-    fn timed(&mut self, steps: &mut Vec<Duration>, input: impl FnOnce(&mut Pool, Timestamp)) -> Result<(), Errno> {
+    fn timed(&mut self, steps: &mut Vec<Duration>, input: Input) -> Result<(), Errno> {
         let begin = thread_time()?;
         input(&mut self.pool, self.now);
         let mut next = self.pool.poll_effect();
@@ -272,11 +273,11 @@ impl Node {
         while let Some(effect) = next {
             match effect {
                 Effect::Persist(revision) => {
-                    self.timed_boxed(steps, Box::new(move |pool, now| pool.handle_persisted(Ok(revision), now)))?;
+                    self.timed(steps, Box::new(move |pool, now| pool.handle_persisted(Ok(revision), now)))?;
                 }
                 Effect::Cloud(id, operation) => {
                     let outcome = Ok(self.carry_out(&operation));
-                    self.timed_boxed(steps, Box::new(move |pool, now| pool.handle_cloud(id, outcome, now)))?;
+                    self.timed(steps, Box::new(move |pool, now| pool.handle_cloud(id, outcome, now)))?;
                 }
                 Effect::Reply(_, Reply::Assigned { .. } | Reply::Released { .. }) => self.served += 1,
                 Effect::Reply(_, Reply::Refused(_) | Reply::UnknownPod) | Effect::Signal(_) => {}
@@ -284,15 +285,6 @@ impl Node {
             next = self.pool.poll_effect();
         }
         Ok(())
-    }
-
-    /// [`Self::timed`] for what an effect leads to; boxed, because it calls itself.
-    fn timed_boxed(
-        &mut self,
-        steps: &mut Vec<Duration>,
-        input: Box<dyn FnOnce(&mut Pool, Timestamp)>,
-    ) -> Result<(), Errno> {
-        self.timed(steps, input)
     }
 
     /// The processor time to list the durable state once; the agent does it once for each write, however many events share it.
@@ -319,6 +311,9 @@ struct Request {
     del: (RequestId, DelRequest),
     add: (RequestId, AddRequest),
 }
+
+/// Something that is handed to the engine.
+type Input = Box<dyn FnOnce(&mut Pool, Timestamp)>;
 
 enum Event {
     Del(RequestId, DelRequest),
