@@ -78,6 +78,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The pool engine alone: events per second, the longest step, and the cost over the addresses held
+    #[command(disable_help_flag = true)]
+    Pool {
+        /// Passed on to `freeboard-bench pool` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -91,6 +98,7 @@ fn main() -> ExitCode {
         Task::Tools { names } => tools::install(&names),
         Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
         Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
+        Task::Bench { what: Bench::Pool { arguments } } => programs::run_bench_alone(&["pool"], &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

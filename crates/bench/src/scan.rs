@@ -5,10 +5,13 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use freeboard_address::AttachmentKey;
 use jiff::{SignedDuration, Timestamp};
+use nix::errno::Errno;
+
+use crate::engine::thread_time;
 
 #[derive(Clone, Debug)]
 struct Slot {
@@ -63,12 +66,14 @@ impl ScanAllocator {
     }
 }
 
-/// The time per event of the allocator with pods on nine tenths of its addresses, over `pairs` DELs and as many ADDs in turns.
+/// The processor time per event of the allocator with pods on nine tenths of its addresses, over `pairs` DELs and as many ADDs in turns.
+///
+/// # Errors
+/// When the system does not tell a thread's processor time.
 ///
 /// # Panics
 /// When the allocator does not answer.
-#[must_use]
-pub fn churn(addresses: u32, pairs: usize) -> Duration {
+pub fn churn(addresses: u32, pairs: usize) -> Result<Duration, Errno> {
     let mut allocator = ScanAllocator::new(addresses, SignedDuration::from_secs(2));
     let mut now = Timestamp::UNIX_EPOCH;
     let key = |number: u32| AttachmentKey {
@@ -83,7 +88,7 @@ pub fn churn(addresses: u32, pairs: usize) -> Duration {
     }
     let events = u32::try_from(pairs).unwrap_or(u32::MAX);
     let new: Vec<AttachmentKey> = (pods..pods + events).map(key).collect();
-    let begin = Instant::now();
+    let begin = thread_time()?;
     for pod in new {
         let old = held.pop_front().unwrap_or_else(|| pod.clone());
         assert!(allocator.delete(&old, now).is_some(), "it is held");
@@ -94,5 +99,5 @@ pub fn churn(addresses: u32, pairs: usize) -> Duration {
         std::hint::black_box(allocator.available(now));
         now += SignedDuration::from_millis(500);
     }
-    begin.elapsed() / (2 * events).max(1)
+    Ok(thread_time()?.saturating_sub(begin) / (2 * events).max(1))
 }

@@ -146,6 +146,8 @@ mod unit {
             what: Choice::TakeAddresses { interface: EniId::new("eni-0123456789abcdef0"), count: Addresses(2) },
             why: Reason::BelowForecast { available: 1, forecast },
         };
+        let sent = serde_json::to_string(&decision).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&sent).unwrap(), decision, "{sent}");
         let page = page(&[decision.clone(), decision]);
         let expected = "2026-11-24 (UTC)\n18:57:07  Take 2 addresses for eni-0123456789abcdef0.\n          because 1 available; \
                         the lean policy holds 3 free: 420 pods/h arrive, a\n                  call takes 1.2 s, bursts of 2 \

@@ -250,6 +250,7 @@ impl Pool {
                     pods_wait: figures.demand > 0,
                     cooling: figures.cooling,
                     room: self.room_in_service(now),
+                    interface_may_come: self.interface_slots_left() > 0,
                     cooldown: self.settings.cooldown,
                 };
                 let forecast = self.lean.forecast(&stock, now);

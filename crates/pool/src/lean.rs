@@ -189,6 +189,8 @@ pub(crate) struct Stock {
     pub(crate) cooling: u32,
     /// Addresses that interfaces in service could still take.
     pub(crate) room: u32,
+    /// Whether the node may have another interface; otherwise what is in service is all that there will be.
+    pub(crate) interface_may_come: bool,
     pub(crate) cooldown: SignedDuration,
 }
 
@@ -289,7 +291,7 @@ impl Lean {
         let with_interface = arrivals.demand_in(self.create_lead());
         // Where the interfaces have room the next addresses are one call away; otherwise an interface has to come first. Pods that
         // wait already bring interfaces, and those bring room.
-        let (expected, lead) = if stock.pods_wait || stock.room >= with_interface {
+        let (expected, lead) = if stock.pods_wait || !stock.interface_may_come || stock.room >= with_interface {
             (soon, self.assign_lead())
         } else {
             (with_interface, self.create_lead())
@@ -330,7 +332,8 @@ mod tests {
     }
 
     fn stock(available: i64) -> Stock {
-        Stock { available, pods_wait: false, cooling: 0, room: 1000, cooldown: SignedDuration::from_secs(30) }
+        let cooldown = SignedDuration::from_secs(30);
+        Stock { available, pods_wait: false, cooling: 0, room: 1000, interface_may_come: true, cooldown }
     }
 
     #[test]
@@ -371,6 +374,8 @@ mod tests {
         assert!((14..=17).contains(&near.warm), "{near:?}");
         let far = lean.forecast(&Stock { room: 0, ..stock(0) }, now);
         assert!((50..=60).contains(&far.warm), "an interface takes ten seconds: {far:?}");
+        let last = lean.forecast(&Stock { room: 0, interface_may_come: false, ..stock(0) }, now);
+        assert_eq!(last.warm, near.warm, "no interface can come, so there is none to be ahead of");
         assert_eq!(lean.forecast(&stock(0), after(600 * 250 + 120_000)).warm, 1, "it ends when the stream ends");
     }
 

@@ -401,6 +401,7 @@ mod tests {
             pods_wait: false,
             cooling: 0,
             room: 9,
+            interface_may_come: true,
             cooldown: jiff::SignedDuration::from_secs(30),
         };
         let forecast = lean.forecast(&stock, jiff::Timestamp::UNIX_EPOCH);

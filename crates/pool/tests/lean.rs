@@ -4,7 +4,10 @@
 
 mod world;
 
-use freeboard_pool::{AllocationMode, CloudOperation, NodeFacts, Policy, PoolSettings, Signal};
+use freeboard_address::Addresses;
+use freeboard_pool::{
+    AllocationMode, Choice, CloudOperation, Decision, NodeFacts, Policy, PoolSettings, Reason, Signal,
+};
 use jiff::SignedDuration;
 use world::{World, facts, settings};
 
@@ -168,6 +171,17 @@ fn every_decision_tells_its_figures() {
         whys.iter().any(|why| why.contains("give back 1 address of eni-0: it was over for two minutes:")),
         "{whys:#?}"
     );
+    let log: Vec<_> = world.pool.decisions().collect();
+    assert_eq!(log.iter().map(ToString::to_string).collect::<Vec<_>>(), whys, "the log says what was told");
+    assert!(log.is_sorted_by_key(|decision| decision.at), "{log:#?}");
+    let gave_one_back = |decision: &&Decision| {
+        matches!(
+            (&decision.what, &decision.why),
+            (Choice::GiveBackBlocks { addresses: Addresses(1), .. }, Reason::OverForecast { forecast, .. })
+                if forecast.warm == 1 && forecast.spare >= 1
+        )
+    };
+    assert!(log.iter().any(gave_one_back), "as values: {log:#?}");
 }
 
 #[test]

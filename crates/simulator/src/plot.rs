@@ -88,27 +88,32 @@ fn most(summary: &Summary) -> u32 {
     summary.samples.iter().map(|sample| sample.held.max(sample.waiting)).max().unwrap_or(1).max(1)
 }
 
-/// Seconds between two ticks of a time axis of this length: round numbers, at most ten of them.
-fn tick_seconds(length: f64) -> f64 {
-    let steps = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0];
-    steps.into_iter().find(|step| length / step <= 10.0).unwrap_or(604_800.0)
+/// A unit of time for an axis.
+#[derive(Clone, Copy)]
+struct Unit {
+    seconds: f64,
+    name: &'static str,
 }
 
-fn time_label(seconds: f64, tick: f64) -> String {
-    if tick >= 3_600.0 {
-        format!("{:.0} h", seconds / 3_600.0)
-    } else if tick >= 60.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else {
-        format!("{seconds:.0} s")
+impl Unit {
+    /// The unit in which so many seconds are told best.
+    fn of(seconds: f64) -> Self {
+        if seconds > 3.0 * 3_600.0 {
+            Self { seconds: 3_600.0, name: "h" }
+        } else if seconds > 180.0 {
+            Self { seconds: 60.0, name: "min" }
+        } else {
+            Self { seconds: 1.0, name: "s" }
+        }
     }
 }
 
 /// One run: held and used as areas, cooling and waiting as lines, each named at its end.
 fn panel(area: &Area<'_>, summary: &Summary, name: Option<&str>, top: u32) -> Result<(), PlotError> {
     let samples = &summary.samples;
-    let length = samples.last().map_or(1.0, |sample| sample.at_seconds).max(1.0);
-    let tick = tick_seconds(length);
+    let seconds = samples.last().map_or(1.0, |sample| sample.at_seconds).max(1.0);
+    let unit = Unit::of(seconds);
+    let length = seconds / unit.seconds;
     let height = f64::from(top) * 1.08;
     let mut builder = ChartBuilder::on(area);
     builder.margin(12).margin_left(16).margin_right(110).x_label_area_size(30).y_label_area_size(44);
@@ -116,7 +121,6 @@ fn panel(area: &Area<'_>, summary: &Summary, name: Option<&str>, top: u32) -> Re
         builder.caption(name, font(15, INK));
     }
     let mut chart = builder.build_cartesian_2d(0.0..length, 0.0..height).map_err(failed)?;
-    let labels = (length / tick).floor() as usize + 1;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -124,8 +128,8 @@ fn panel(area: &Area<'_>, summary: &Summary, name: Option<&str>, top: u32) -> Re
         .bold_line_style(GRID)
         .axis_style(FAINT)
         .label_style(font(13, FAINT))
-        .x_labels(labels)
-        .x_label_formatter(&|seconds| time_label(*seconds, tick))
+        .x_labels(10)
+        .x_label_formatter(&|time| format!("{time} {}", unit.name))
         .y_labels(6)
         .y_label_formatter(&|count| format!("{count:.0}"))
         .draw()
@@ -134,10 +138,11 @@ fn panel(area: &Area<'_>, summary: &Summary, name: Option<&str>, top: u32) -> Re
         // Figures hold until the next sample: steps, not slopes.
         let mut points = Vec::with_capacity(2 * samples.len());
         for sample in samples {
+            let time = sample.at_seconds / unit.seconds;
             if let Some((_, last)) = points.last().copied() {
-                points.push((sample.at_seconds, last));
+                points.push((time, last));
             }
-            points.push((sample.at_seconds, f64::from(of(sample))));
+            points.push((time, f64::from(of(sample))));
         }
         points
     };
