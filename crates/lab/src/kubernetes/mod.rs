@@ -3,6 +3,7 @@
 //! Everything dies with the lab. The nodes are instances of the simulated VPC; their pods get addresses from the agent, which
 //! runs as a DaemonSet that is installed as on any cluster.
 
+mod containerd;
 mod control_plane;
 mod node;
 
@@ -21,8 +22,12 @@ use crate::namespace::Namespace;
 use control_plane::ControlPlane;
 use node::Node;
 
+pub use containerd::Containerd;
+
 /// The name of the cluster in the kubeconfig.
 const CLUSTER: &str = "freeboard-lab";
+/// Where a node's own programs have their files, on the node.
+const NODE_DIRECTORY: &str = "/run/freeboard-node";
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// The agent's objects, as they are installed on any cluster.
