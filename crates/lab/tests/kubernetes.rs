@@ -79,7 +79,9 @@ fn images(stage: &Stage) -> Outcome {
     pod.delete()?;
 
     let processes = containerd.processes();
-    require(processes.len() >= 5, format!("containerd, two shims and two containers: {processes:?}"))?;
+    let tasks = containerd.ctr(&["task", "ls"])?;
+    require(tasks.matches("RUNNING").count() == 2, format!("both containers run: {tasks}"))?;
+    require(processes.len() >= 5, format!("containerd, two shims and two containers: {processes:?}\n{tasks}"))?;
     drop(containerd);
     let alive: Vec<&i32> =
         processes.iter().filter(|id| std::path::Path::new(&format!("/proc/{id}")).exists()).collect();
