@@ -72,6 +72,16 @@ impl Cluster {
         self.control_plane.kubeconfig()
     }
 
+    /// The environment in which `kubectl` reaches the cluster and leaves nothing behind.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        let cache = self.control_plane.directory().join("cache");
+        [
+            ("KUBECONFIG", self.kubeconfig().display().to_string()),
+            (control_plane::CACHE_VARIABLE, cache.display().to_string()),
+        ]
+    }
+
     /// The names of the nodes.
     #[must_use]
     pub fn node_names(&self) -> Vec<String> {
@@ -171,7 +181,7 @@ impl Cluster {
         };
         let output = Command::new(self.options.tools.join("kubectl"))
             .args(arguments)
-            .env("KUBECONFIG", self.kubeconfig())
+            .envs(self.environment())
             .stdin(Stdio::null())
             .output()
             .map_err(|source| failed(format!("cannot be started: {source}")))?;
