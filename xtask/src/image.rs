@@ -29,7 +29,7 @@ pub(crate) fn write_all(programs: Option<&Path>) -> Result<()> {
         None => {
             programs::build()?;
             command::step("build freeboard-pause, static", || {
-                programs::build_static("freeboard-lab", "freeboard-pause")
+                programs::build_static("freeboard-pause", "freeboard-pause")
             })?;
             programs::directory()
         }

@@ -34,7 +34,8 @@ pub(crate) fn run(lab: &Lab, command: &[String]) -> Result<()> {
         cluster.kubectl(&["get", "nodes", "-o", "wide"])?,
     );
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
-    let environment = [("KUBECONFIG", cluster.kubeconfig().display().to_string()), ("PATH", path)];
+    let mut environment = cluster.environment().to_vec();
+    environment.push(("PATH", path));
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

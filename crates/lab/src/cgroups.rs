@@ -27,9 +27,36 @@ pub(crate) fn create(child: &str) -> io::Result<String> {
     let own = env::var(VARIABLE).map_err(|_| io::Error::other("the program is not isolated"))?;
     let path = format!("{own}/{child}");
     for hierarchy in hierarchies() {
-        fs::create_dir_all(hierarchy.join(&path))?;
+        let mut group = hierarchy;
+        for part in path.split('/') {
+            let parent = group.clone();
+            group.push(part);
+            fs::create_dir_all(&group)?;
+            inherit_processors(&parent, &group)?;
+        }
     }
     Ok(format!("/{path}"))
+}
+
+/// A new group of the cpuset hierarchy has no processors and no memory, and takes no process before it has.
+fn inherit_processors(parent: &Path, group: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if fs::read_to_string(group.join(file)).is_ok_and(|own| own.trim().is_empty()) {
+            fs::write(group.join(file), fs::read_to_string(parent.join(file))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a process into a group; what it starts from then on is there too.
+///
+/// # Errors
+/// When a hierarchy refuses it.
+pub(crate) fn enter(path: &str, process: u32) -> io::Result<()> {
+    for hierarchy in hierarchies() {
+        fs::write(hierarchy.join(path.trim_start_matches('/')).join("cgroup.procs"), process.to_string())?;
+    }
+    Ok(())
 }
 
 /// The processes in a group and in all below it.
@@ -73,8 +100,13 @@ pub(crate) fn sweep(outer: u32) {
     }
 }
 
+/// Removes a group and those below it from every hierarchy.
+pub(crate) fn remove_everywhere(path: &str) -> io::Result<()> {
+    hierarchies().iter().try_for_each(|hierarchy| remove(&hierarchy.join(path.trim_start_matches('/'))))
+}
+
 /// Removes a group, the groups below it first.
-pub(crate) fn remove(group: &Path) -> io::Result<()> {
+fn remove(group: &Path) -> io::Result<()> {
     for child in children(group) {
         remove(&child)?;
     }
@@ -82,7 +114,7 @@ pub(crate) fn remove(group: &Path) -> io::Result<()> {
 }
 
 /// The roots of all hierarchies: that of version 2 where there is no other, those of version 1 where there are.
-pub(crate) fn hierarchies() -> Vec<PathBuf> {
+fn hierarchies() -> Vec<PathBuf> {
     let root = PathBuf::from(ROOT);
     if root.join("cgroup.procs").exists() {
         return vec![root];

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use freeboard_address::{Cidr, EniId, InstanceId, MacAddress, SubnetId, VpcId};
 use freeboard_lab::{
-    INTERNET_HOST, Machine, Mirror, Network, PEERED_HOST, can_connect, internet_mirror, ping, source_seen_by,
+    CONTROL_PLANE_HOST, INTERNET_HOST, Machine, Mirror, Namespace, Network, PEERED_HOST, can_connect, internet_mirror,
+    ping, source_seen_by,
 };
 use freeboard_vpc::{CloudEffect, InterfaceLink, LaunchedInstance};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -28,8 +29,22 @@ fn main() -> ExitCode {
         Trial::test("an_interface_appears_with_its_attachment_and_vanishes_with_it", trial(links)),
         Trial::test("addresses_follow_what_the_cloud_assigns", trial(assignment)),
         Trial::test("the_internet_opens_no_connection_and_the_peer_knows_only_the_primary_range", trial(outside)),
+        Trial::test("nodes_and_the_control_plane_reach_each_other", trial(control_plane)),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The control plane is in the lab's own namespace, so only one test of this program may link it.
+fn control_plane() -> Outcome {
+    let (mut network, first, second) = two_nodes()?;
+    network.link_control_plane()?;
+    let host = Namespace::current("control-plane")?;
+    for node in [&first, &second] {
+        assert!(ping(&host, node.address, SOON)?, "the control plane reaches {}", node.name);
+        assert!(ping(node.namespace(), CONTROL_PLANE_HOST, SOON)?, "{} reaches the control plane", node.name);
+    }
+    assert!(ping(&host, INTERNET_HOST, SOON)?, "the control plane reaches the internet host");
+    Ok(())
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -29,6 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-agent", 4),
     ("freeboard-cni", 4),
     ("freeboard-cli", 4),
+    ("freeboard-pause", 4),
     ("freeboard-bench", 4),
     ("xtask", 4),
 ];

@@ -22,6 +22,8 @@ use crate::program::{Program, ProgramOptions};
 pub(crate) const PORT: u16 = 6443;
 /// Where etcd listens.
 const ETCD: &str = "http://127.0.0.1:2379";
+/// Names the directory in which kubectl remembers what the API server can do; by default it is in the person's home.
+pub(crate) const CACHE_VARIABLE: &str = "KUBECACHEDIR";
 /// The addresses of services: what EKS takes when the VPC is not in it.
 const SERVICES: &str = "172.20.0.0/16";
 /// How long a program may take to answer, on a machine that is busy.
@@ -78,7 +80,9 @@ impl ControlPlane {
         etcd.wait_until("answer of etcd", LIMIT, || TcpStream::connect((Ipv4Addr::LOCALHOST, 2379)).is_ok())?;
         let mut server = start("kube-apiserver", server_arguments(&directory))?;
         let certificate = directory.join("certs/apiserver.crt");
-        server.wait_until("certificate of the API server", LIMIT, || certificate.is_file())?;
+        // It listens only when its certificate is written.
+        server
+            .wait_until("port of the API server", LIMIT, || TcpStream::connect((CONTROL_PLANE_HOST, PORT)).is_ok())?;
         let kubeconfigs = prepared
             .tokens
             .iter()
@@ -93,7 +97,9 @@ impl ControlPlane {
         let admin = kubeconfigs.first().cloned().unwrap_or_default();
         server.wait_until("ready API server", LIMIT, || {
             let mut ask = std::process::Command::new(&kubectl);
-            ask.args(["get", "--raw", "/readyz"]).env("KUBECONFIG", &admin);
+            ask.args(["get", "--raw", "/readyz"])
+                .env("KUBECONFIG", &admin)
+                .env(CACHE_VARIABLE, directory.join("cache"));
             ask.output().is_ok_and(|answer| answer.status.success())
         })?;
         let kubeconfig =
@@ -223,4 +229,39 @@ fn write_kubeconfig(directory: &Path, user: &str, token: &str, certificate: &Pat
     let path = directory.join(format!("{}.kubeconfig", user.trim_start_matches("system:")));
     fs::write(&path, format!("{config:#}\n"))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod unit {
+    use super::{P256_PUBLIC_KEY, Secrets, USERS, pem};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn a_key_as_text_has_lines_of_64_characters() {
+        let text = pem("PUBLIC KEY", &[7; 91]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.first(), Some(&"-----BEGIN PUBLIC KEY-----"));
+        assert_eq!(lines.get(1).map(|line| line.len()), Some(64));
+        assert_eq!(lines.last(), Some(&"-----END PUBLIC KEY-----"));
+        assert_eq!(STANDARD.decode(lines[1..lines.len() - 1].concat()).unwrap(), [7; 91]);
+    }
+
+    #[test]
+    fn every_user_has_a_token_of_its_own_and_the_public_key_belongs_to_the_private_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = Secrets::write(directory.path()).unwrap();
+        let tokens = std::fs::read_to_string(directory.path().join("tokens.csv")).unwrap();
+        assert_eq!(tokens.lines().count(), USERS.len());
+        assert!(secrets.tokens.iter().all(|(user, token)| tokens.contains(&format!("{token},{user},"))));
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(directory.path().join(name)).unwrap();
+            let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+            STANDARD.decode(body).unwrap()
+        };
+        let (private, public) = (read("accounts.key"), read("accounts.pub"));
+        let point = public.strip_prefix(&P256_PUBLIC_KEY).unwrap();
+        assert_eq!(point.len(), 65);
+        assert!(private.windows(point.len()).any(|window| window == point), "PKCS #8 holds the public point too");
+    }
 }

@@ -3,6 +3,7 @@
 //! Everything dies with the lab. The nodes are instances of the simulated VPC; their pods get addresses from the agent, which
 //! runs as a DaemonSet that is installed as on any cluster.
 
+mod containerd;
 mod control_plane;
 mod node;
 
@@ -21,8 +22,12 @@ use crate::namespace::Namespace;
 use control_plane::ControlPlane;
 use node::Node;
 
+pub use containerd::Containerd;
+
 /// The name of the cluster in the kubeconfig.
 const CLUSTER: &str = "freeboard-lab";
+/// Where a node's own programs have their files, on the node.
+const NODE_DIRECTORY: &str = "/run/freeboard-node";
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// The agent's objects, as they are installed on any cluster.
@@ -65,6 +70,16 @@ impl Cluster {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         self.control_plane.kubeconfig()
+    }
+
+    /// The environment in which `kubectl` reaches the cluster and leaves nothing behind.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        let cache = self.control_plane.directory().join("cache");
+        [
+            ("KUBECONFIG", self.kubeconfig().display().to_string()),
+            (control_plane::CACHE_VARIABLE, cache.display().to_string()),
+        ]
     }
 
     /// The names of the nodes.
@@ -166,7 +181,7 @@ impl Cluster {
         };
         let output = Command::new(self.options.tools.join("kubectl"))
             .args(arguments)
-            .env("KUBECONFIG", self.kubeconfig())
+            .envs(self.environment())
             .stdin(Stdio::null())
             .output()
             .map_err(|source| failed(format!("cannot be started: {source}")))?;

@@ -1,33 +1,20 @@
-//! A node of the cluster: containerd and kubelet on a machine, with control groups of their own.
+//! A node of the cluster: containerd and kubelet on a machine.
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use freeboard_vpc::LimitTable;
 use nix::mount::{MsFlags, mount};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
+use super::containerd::{Containerd, SOCKET};
 use super::control_plane::ControlPlane;
-use super::{ClusterOptions, require_file};
-use crate::cgroups;
+use super::{ClusterOptions, NODE_DIRECTORY, require_file};
 use crate::error::LabError;
 use crate::machine::Machine;
 use crate::namespace::Namespace;
 use crate::program::{Program, ProgramOptions};
-
-/// Where the node's own programs have their files.
-const DIRECTORY: &str = "/run/freeboard-node";
-/// containerd's socket.
-const SOCKET: &str = "/run/containerd/containerd.sock";
-/// Where containerd pins the networks of pods.
-const NETWORKS: &str = "/run/netns";
-/// How long containerd may take to answer.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Kernel settings that kubelet insists on. They are the whole machine's, so the node sees files instead that already say
 /// what kubelet wants.
@@ -43,10 +30,9 @@ const TUNABLES: [(&str, &str); 6] = [
 /// A running node.
 #[derive(Debug)]
 pub(crate) struct Node {
-    namespace: Namespace,
-    group: String,
+    // Dropped in this order: what starts containers before what runs them.
     kubelet: Program,
-    containerd: Program,
+    containerd: Containerd,
 }
 
 impl Node {
@@ -56,53 +42,28 @@ impl Node {
         options: &ClusterOptions,
         control_plane: &ControlPlane,
     ) -> Result<Self, LabError> {
-        for program in ["containerd", "containerd-shim-runc-v2", "ctr", "kubelet"] {
-            require_file(&options.tools.join(program), "build it with `cargo xtask tools`")?;
-        }
+        require_file(&options.tools.join("kubelet"), "build it with `cargo xtask tools`")?;
         let failed = |source: io::Error| LabError::Program {
             program: "kubelet".to_owned(),
             node: machine.name.clone(),
             problem: format!("cannot be prepared: {source}"),
         };
-        let group = cgroups::create(&machine.name).map_err(failed)?;
+        let containerd = Containerd::start(machine, options)?;
         let kubeconfig = control_plane.node_kubeconfig().map_err(failed)?;
-        let config = kubelet_config(machine, &group);
-        machine.namespace().run(|| write_files(&kubeconfig, &config))?.map_err(failed)?;
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", options.tools.display());
-        let start = |name: &str, arguments: Vec<String>| {
-            machine.start(&ProgramOptions {
-                executable: options.tools.join(name),
-                arguments,
-                environment: vec![("PATH".to_owned(), path.clone())],
-                log: Path::new("/var/log").join(format!("{name}.log")),
-            })
-        };
-        let mut containerd = start("containerd", vec![format!("--config={DIRECTORY}/containerd.toml")])?;
-        let namespace = machine.namespace().clone();
-        containerd.wait_until("answer of containerd", LIMIT, || {
-            namespace.run(|| UnixStream::connect(SOCKET).is_ok()).unwrap_or(false)
+        let configuration = kubelet_configuration(machine, containerd.group());
+        machine.namespace().run(|| write_files(&kubeconfig, &configuration))?.map_err(failed)?;
+        let kubelet = machine.start(&ProgramOptions {
+            executable: options.tools.join("kubelet"),
+            arguments: kubelet_arguments(machine),
+            environment: vec![("PATH".to_owned(), containerd.path().to_owned())],
+            log: PathBuf::from("/var/log/kubelet.log"),
         })?;
-        for archive in ["pause.tar", "freeboard-agent.tar"] {
-            import(machine, options, &options.images.join(archive))?;
-        }
-        let kubelet = start("kubelet", kubelet_arguments(machine))?;
-        Ok(Self { namespace, group, kubelet, containerd })
+        Ok(Self { kubelet, containerd })
     }
 
     /// The network of the pod with this address.
     pub(crate) fn pod_network(&self, address: Ipv4Addr) -> Result<Option<Namespace>, LabError> {
-        let listed = self.namespace.run(|| {
-            fs::read_dir(NETWORKS)
-                .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<PathBuf>>())
-        })?;
-        for path in listed.unwrap_or_default() {
-            let Ok(network) = self.namespace.open_pinned(&path) else { continue };
-            // Only where the address is local can a socket have it.
-            if network.run(|| UdpSocket::bind((address, 0)).is_ok())? {
-                return Ok(Some(network));
-            }
-        }
-        Ok(None)
+        self.containerd.pod_network(address)
     }
 
     /// The last words of its programs.
@@ -111,36 +72,12 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // First those that start others. The shims are containerd's orphans; they end when their containers have.
-        let _ = self.kubelet.kill();
-        let _ = self.containerd.kill();
-        let started = Instant::now();
-        while started.elapsed() < LIMIT {
-            let left = cgroups::processes(&self.group);
-            if left.is_empty() {
-                break;
-            }
-            for process in left {
-                let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        for hierarchy in cgroups::hierarchies() {
-            // What cannot be removed now is removed when the lab ends.
-            let _ = cgroups::remove(&hierarchy.join(self.group.trim_start_matches('/')));
-        }
-    }
-}
-
 /// Prepares the machine's files, from inside its mounts.
-fn write_files(kubeconfig: &str, config: &str) -> io::Result<()> {
-    let directory = Path::new(DIRECTORY);
+fn write_files(kubeconfig: &str, configuration: &str) -> io::Result<()> {
+    let directory = Path::new(NODE_DIRECTORY);
     fs::create_dir_all(directory.join("tunables"))?;
     fs::write(directory.join("kubeconfig"), kubeconfig)?;
-    fs::write(directory.join("kubelet.json"), config)?;
-    fs::write(directory.join("containerd.toml"), CONTAINERD)?;
+    fs::write(directory.join("kubelet.json"), configuration)?;
     for (setting, value) in TUNABLES {
         let target = Path::new("/proc/sys").join(setting);
         if !target.exists() {
@@ -153,41 +90,32 @@ fn write_files(kubeconfig: &str, config: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn import(machine: &Machine, options: &ClusterOptions, archive: &Path) -> Result<(), LabError> {
-    require_file(archive, "write it with `cargo xtask image`")?;
-    let ctr = options.tools.join("ctr").display().to_string();
-    let archive = archive.display().to_string();
-    machine
-        .output(&ctr, &["--address", SOCKET, "--namespace", "k8s.io", "images", "import", "--local", &archive])
-        .map(drop)
-}
-
 fn kubelet_arguments(machine: &Machine) -> Vec<String> {
     let zone = &machine.zone;
     let region = zone.trim_end_matches(|last: char| last.is_ascii_lowercase());
+    let labels = [
+        format!("topology.kubernetes.io/zone={zone}"),
+        format!("topology.kubernetes.io/region={region}"),
+        format!("node.kubernetes.io/instance-type={}", machine.instance_type),
+    ];
     vec![
-        format!("--config={DIRECTORY}/kubelet.json"),
-        format!("--kubeconfig={DIRECTORY}/kubeconfig"),
+        format!("--config={NODE_DIRECTORY}/kubelet.json"),
+        format!("--kubeconfig={NODE_DIRECTORY}/kubeconfig"),
         format!("--hostname-override={}", machine.name),
         format!("--node-ip={}", machine.address),
-        format!("--cert-dir={DIRECTORY}/pki"),
-        format!(
-            "--node-labels=topology.kubernetes.io/zone={zone},topology.kubernetes.io/region={region},\
-             node.kubernetes.io/instance-type={}",
-            machine.instance_type
-        ),
+        format!("--cert-dir={NODE_DIRECTORY}/pki"),
+        format!("--node-labels={}", labels.join(",")),
     ]
 }
 
 /// kubelet's configuration. Authentication is left out: whoever is in the lab may do anything in it.
-fn kubelet_config(machine: &Machine, group: &str) -> String {
-    let zone = &machine.zone;
+fn kubelet_configuration(machine: &Machine, group: &str) -> String {
     serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
-        "providerID": format!("aws:///{zone}/{}", machine.instance),
+        "providerID": format!("aws:///{}/{}", machine.zone, machine.instance),
         "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": group,
@@ -198,7 +126,7 @@ fn kubelet_config(machine: &Machine, group: &str) -> String {
         "makeIPTablesUtilChains": false,
         "oomScoreAdj": 0,
         "resolvConf": "",
-        "volumePluginDir": format!("{DIRECTORY}/volume-plugins"),
+        "volumePluginDir": format!("{NODE_DIRECTORY}/volume-plugins"),
         // The disk is the machine's, and its fill level nothing of the lab's.
         "evictionHard": {"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
                          "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
@@ -219,29 +147,14 @@ fn max_pods(instance_type: &str) -> u32 {
     })
 }
 
-/// containerd's configuration: all state in the node's own directories, and nothing that needs CAP_SYS_RESOURCE.
-const CONTAINERD: &str = r#"version = 3
-root = "/run/containerd/root"
-state = "/run/containerd/state"
-disabled_plugins = ["io.containerd.nri.v1.nri"]
+#[cfg(test)]
+mod unit {
+    use super::max_pods;
 
-[grpc]
-address = "/run/containerd/containerd.sock"
-
-[plugins."io.containerd.internal.v1.opt"]
-path = "/run/containerd/opt"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-sandbox = "localhost/pause:1"
-
-[plugins."io.containerd.cri.v1.runtime"]
-restrict_oom_score_adj = true
-
-[plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = ["/opt/cni/bin"]
-conf_dir = "/etc/cni/net.d"
-use_internal_loopback = true
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-"#;
+    #[test]
+    fn a_node_takes_as_many_pods_as_eks_lets_it() {
+        assert_eq!(max_pods("t3.medium"), 17);
+        assert_eq!(max_pods("t3.small"), 11);
+        assert_eq!(max_pods("m5.large"), 29);
+    }
+}
