@@ -207,6 +207,7 @@ impl Pool {
         let mut figures = self.figures();
         let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.aim, &figures);
         let nothing_over = addresses.is_zero() && prefixes.is_zero();
+        let can_refill = self.may_grow() && self.paused(Action::Assign, now).is_none();
         if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
             return;
         }
@@ -222,9 +223,12 @@ impl Pool {
                 (AllocationMode::Prefixes, true) => !prefixes.is_zero(),
                 (AllocationMode::Prefixes, false) | (AllocationMode::SecondaryAddresses, _) => size <= addresses,
             };
+            // A prefix that is left of the other mode goes as a whole, and the target is met anew with single addresses.
+            let is_left_over = is_prefix && self.mode() == AllocationMode::SecondaryAddresses && can_refill;
             let mut after = figures;
             without(&mut after, cidr);
-            if fits && policy::shortage(self.mode(), &self.aim, &after, false).is_none() {
+            let is_enough = policy::shortage(self.mode(), &self.aim, &after, false).is_none();
+            if is_left_over || fits && is_enough {
                 figures = after;
                 addresses = addresses.minus(size);
                 prefixes = prefixes.minus(Prefixes(u32::from(is_prefix)));
