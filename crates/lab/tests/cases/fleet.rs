@@ -136,7 +136,7 @@ impl<'a> Fleet<'a> {
 pub(crate) fn never_silent(watched: Vec<SteadyPing>) -> Outcome {
     for watch in watched {
         for steady in watch.stop()? {
-            let what = format!("{} answers all of {} requests; {} are lost", steady.target, steady.sent, steady.lost);
+            let what = steady.to_string();
             require(steady.sent > 0 && steady.lost == 0, what)?;
         }
     }

@@ -23,6 +23,15 @@ pub(crate) struct Steady {
     pub(crate) target: Ipv4Addr,
     pub(crate) sent: usize,
     pub(crate) lost: usize,
+    /// Which was the first lost, counted from 0: in the middle it tells of a gap, at the end of answers that came late.
+    pub(crate) first_lost: Option<usize>,
+}
+
+impl std::fmt::Display for Steady {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { target, sent, lost, first_lost } = self;
+        write!(formatter, "{target} answers all of {sent} requests; {lost} are lost, the first of them: {first_lost:?}")
+    }
 }
 
 impl SteadyPing {
@@ -93,6 +102,7 @@ fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop
         target: *target,
         sent: answered.len(),
         lost: answered.iter().filter(|answered| !**answered).count(),
+        first_lost: answered.iter().position(|answered| !answered),
     };
     Ok(targets.iter().zip(&answered).map(steady).collect())
 }
