@@ -147,8 +147,7 @@ fn kills(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     require(cut_short >= rounds / 2, format!("most kills hit a burst: {cut_short} of {rounds} did"))?;
     for ping in pings {
         for steady in ping.stop()? {
-            let what =
-                format!("{} answers every one of {} requests; {} are lost", steady.target, steady.sent, steady.lost);
+            let what = steady.to_string();
             require(steady.sent > 0 && steady.lost == 0, what)?;
         }
     }

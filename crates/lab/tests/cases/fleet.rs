@@ -122,7 +122,13 @@ impl<'a> Fleet<'a> {
     pub(crate) fn watch(&self, names: &[String]) -> Outcome<Vec<SteadyPing>> {
         let targets = [self.machine.address, INTERNET_HOST];
         let pods = names.iter().map(|name| self.pods.get(name).ok_or_else(|| format!("{name} runs")));
-        pods.map(|pod| SteadyPing::start(pod?.0.namespace(), &targets, EVERY)).collect()
+        let watch = |(pod, _): &(Pod, Ipv4Addr)| {
+            // The very first packet may go while the pod's link is still coming up.
+            let echoes = ping_all(pod.namespace(), &targets, LIMIT)?;
+            require(echoes.iter().all(|echo| echo.answered), format!("{} reaches {targets:?}", pod.key))?;
+            SteadyPing::start(pod.namespace(), &targets, EVERY)
+        };
+        pods.map(|pod| watch(pod?)).collect()
     }
 
     /// What must hold when the case has come to rest; see [`books::close`].
@@ -136,7 +142,7 @@ impl<'a> Fleet<'a> {
 pub(crate) fn never_silent(watched: Vec<SteadyPing>) -> Outcome {
     for watch in watched {
         for steady in watch.stop()? {
-            let what = format!("{} answers all of {} requests; {} are lost", steady.target, steady.sent, steady.lost);
+            let what = steady.to_string();
             require(steady.sent > 0 && steady.lost == 0, what)?;
         }
     }

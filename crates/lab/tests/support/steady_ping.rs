@@ -23,6 +23,15 @@ pub(crate) struct Steady {
     pub(crate) target: Ipv4Addr,
     pub(crate) sent: usize,
     pub(crate) lost: usize,
+    /// Which was the first lost, counted from 0: in the middle it tells of a gap, at the end of answers that came late.
+    pub(crate) first_lost: Option<usize>,
+}
+
+impl std::fmt::Display for Steady {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { target, sent, lost, first_lost } = self;
+        write!(formatter, "{target} answers all of {sent} requests; {lost} are lost, the first of them: {first_lost:?}")
+    }
 }
 
 impl SteadyPing {
@@ -50,7 +59,7 @@ impl SteadyPing {
 }
 
 /// How long a late answer is waited for at the end.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop: &AtomicBool) -> Outcome<Vec<Steady>> {
     let identifier = u16::try_from(std::process::id() % 0xffff)?;
@@ -63,7 +72,7 @@ fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop
             end = Some(now + LAST_ANSWERS);
         }
         let done = answered.iter().flatten().all(|answered| *answered);
-        if end.is_some_and(|end| done || now > end) {
+        if end.is_some() && done {
             break;
         }
         if end.is_none() && now >= next {
@@ -78,7 +87,13 @@ fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop
         let wait = next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), interval);
         socket.set_read_timeout(Some(wait))?;
         let mut buffer = [0; 256];
-        let Ok((length, SocketAddr::V4(source))) = socket.recv_from(&mut buffer) else { continue };
+        let Ok((length, SocketAddr::V4(source))) = socket.recv_from(&mut buffer) else {
+            // Only silence ends it: on a busy machine answers may lie in the socket long before this thread runs again.
+            if end.is_some_and(|end| now > end) {
+                break;
+            }
+            continue;
+        };
         let Some(sequence) = reply_to(&buffer[..length], identifier) else { continue };
         let Some(index) = targets.iter().position(|target| target == source.ip()) else { continue };
         mark(&mut answered[index], sequence);
@@ -87,6 +102,7 @@ fn ping_until(socket: &UdpSocket, targets: &[Ipv4Addr], interval: Duration, stop
         target: *target,
         sent: answered.len(),
         lost: answered.iter().filter(|answered| !**answered).count(),
+        first_lost: answered.iter().position(|answered| !answered),
     };
     Ok(targets.iter().zip(&answered).map(steady).collect())
 }
