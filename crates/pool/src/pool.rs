@@ -36,6 +36,8 @@ pub struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) facts: NodeFacts,
     pub(crate) started: Timestamp,
+    /// The time that the clock showed last.
+    pub(crate) latest: Timestamp,
     pub(crate) step: Step,
     pub(crate) effects: VecDeque<Effect>,
     /// Inputs came in at this time whose consequences are not drawn yet.
@@ -101,6 +103,7 @@ impl Pool {
             settings,
             facts,
             started: now,
+            latest: now,
             step: Step::default(),
             effects: VecDeque::new(),
             due: Some(now),
@@ -295,6 +298,7 @@ impl Pool {
     /// Does everything that is due, in a fixed order.
     fn draw_consequences(&mut self, now: Timestamp) {
         self.wake = None;
+        self.watch_clock(now);
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);

@@ -16,16 +16,16 @@ const CLUSTER_TAG_PREFIX: &str = "cni.networking.k8s.aws/cluster/";
 pub(crate) struct Room {
     /// Free addresses at the last look, less what this node took since.
     free: Option<u32>,
-    looked_at: Option<Timestamp>,
+    pub(crate) looked_at: Option<Timestamp>,
     /// The most to ask for in the next call, after a call was refused.
     at_most: Option<u32>,
     prefixes_at_most: Option<u32>,
     /// The size of a refused request, until a fresh figure is known.
     look_wanted: Option<u32>,
     probing: bool,
-    exhausted: Option<Backoff>,
+    pub(crate) exhausted: Option<Backoff>,
     free_when_exhausted: u32,
-    fragmented: Option<Backoff>,
+    pub(crate) fragmented: Option<Backoff>,
 }
 
 /// How much may be asked of a subnet in one call.
@@ -50,7 +50,7 @@ pub(crate) struct Verdict {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subnets {
     known: BTreeMap<SubnetId, ObservedSubnet>,
-    rooms: BTreeMap<SubnetId, Room>,
+    pub(crate) rooms: BTreeMap<SubnetId, Room>,
     pub(crate) looked_at: Option<Timestamp>,
 }
 

@@ -143,3 +143,18 @@ fn an_add_that_brought_nothing_is_remembered_until_its_del() {
     world.settle();
     assert!(!world.pool.has_asked(&refused));
 }
+
+#[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    let mut world = World::started(warm_ip(1), facts(3, 4, 11), "10.0.0.0/24");
+    world.standing_fault = Some(("AssignPrivateIpAddresses", Fault::Fail(freeboard_pool::FailureKind::Other)));
+    for n in 0..4 {
+        world.add(&format!("pod-{n}"));
+    }
+    world.pass(40);
+    world.standing_fault = None;
+    world.now -= jiff::SignedDuration::from_mins(10);
+    world.pool.handle_timeout(world.now);
+    world.pass(90);
+    assert!(!world.pod("later").is_unspecified(), "{}", world.trace);
+}
