@@ -138,7 +138,11 @@ impl Subnets {
         match &room.exhausted {
             Some(exhausted) if exhausted.until > now => Allowance::Exhausted(exhausted.until),
             Some(_) => Allowance::UpTo(least),
-            None => Allowance::UpTo(room.at_most.unwrap_or(u32::MAX).min(room.free.unwrap_or(u32::MAX)).max(1)),
+            None => {
+                // Less than `least` is of no use: when that is refused too, the subnet counts as full, and that ends some day.
+                let at_most = room.at_most.map_or(u32::MAX, |most| most.max(least));
+                Allowance::UpTo(at_most.min(room.free.unwrap_or(u32::MAX)).max(1))
+            }
         }
     }
 
