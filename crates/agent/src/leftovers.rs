@@ -15,7 +15,7 @@ use crate::tags;
 
 /// Between the first look, which finds nothing, and the next one.
 const PERIOD: Duration = Duration::from_secs(600);
-/// After a look that failed.
+/// After a look that failed, and after one that found something: whether its deletion worked, the next look tells.
 const RETRY: Duration = Duration::from_secs(60);
 /// Two looks this far apart must agree before anything is deleted.
 const APART: Duration = Duration::from_secs(60);
@@ -27,7 +27,8 @@ pub async fn watch(cloud: Arc<Cloud>, pool: PoolHandle) {
     let started = Timestamp::now();
     loop {
         let pause = match collect(&cloud, &pool, started).await {
-            Ok(Ok(())) => PERIOD,
+            Ok(Ok(false)) => PERIOD,
+            Ok(Ok(true)) => RETRY,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "Unable to get leaked ENIs");
                 RETRY
@@ -38,10 +39,10 @@ pub async fn watch(cloud: Arc<Cloud>, pool: PoolHandle) {
     }
 }
 
-/// Looks twice and deletes what both looks found. EC2 itself refuses to delete an interface that is attached meanwhile.
-async fn collect(cloud: &Cloud, pool: &PoolHandle, started: Timestamp) -> Result<Result<(), Ec2Error>, PoolError> {
+/// Looks twice and deletes what both looks found; whether there was anything. EC2 itself refuses to delete an interface that is attached meanwhile.
+async fn collect(cloud: &Cloud, pool: &PoolHandle, started: Timestamp) -> Result<Result<bool, Ec2Error>, PoolError> {
     let first = match look(cloud, pool, started).await? {
-        Ok(first) if first.is_empty() => return Ok(Ok(())),
+        Ok(first) if first.is_empty() => return Ok(Ok(false)),
         Ok(first) => first,
         Err(error) => return Ok(Err(error)),
     };
@@ -58,7 +59,7 @@ async fn collect(cloud: &Cloud, pool: &PoolHandle, started: Timestamp) -> Result
             Err(error) => tracing::warn!(%interface, %error, "Failed to clean up leaked ENI"),
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(true))
 }
 
 async fn look(

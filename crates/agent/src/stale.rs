@@ -17,6 +17,36 @@ use crate::pool_handle::{Command, PoolError, PoolHandle};
 /// interface by then.
 const APART: Duration = Duration::from_secs(30);
 
+/// Between two pairs of looks: a sandbox may end without any word of it at any time.
+const PERIOD: Duration = Duration::from_secs(240);
+
+/// Looks again and again, as long as anything that was restored is still held.
+///
+/// # Errors
+/// When the pool's task has ended.
+pub async fn watch(
+    mut restored: Vec<RestoredAllocation>,
+    host: Host,
+    pool: PoolHandle,
+    metrics: Arc<Metrics>,
+) -> Result<(), PoolError> {
+    loop {
+        release_stale(restored.clone(), host.clone(), pool.clone(), Arc::clone(&metrics)).await?;
+        let mut held = Vec::new();
+        for old in restored {
+            let holding = pool.ask(|answer| Command::Holds(old.key.clone(), answer)).await?;
+            if holding.is_some_and(|holding| holding.since == old.since) {
+                held.push(old);
+            }
+        }
+        if held.is_empty() {
+            return Ok(());
+        }
+        restored = held;
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
 /// Looks twice and releases what both looks found without a witness, if it is still the same allocation. Only allocations of an
 /// earlier run are looked at: those of this run end with their DEL.
 ///

@@ -233,5 +233,5 @@ async fn after_ready(
         host.disconnect_pods(gone).await;
     }
     // The only error is that the agent ends.
-    let _ = stale::release_stale(restored, host, pool, metrics).await;
+    let _ = stale::watch(restored, host, pool, metrics).await;
 }

@@ -1,7 +1,7 @@
 //! The services over a real socket, with a stand-in for the pool: texts, permissions, silent connections, tombstones.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,9 +41,14 @@ fn refusal() -> Refusal {
 
 /// A pool that gives 10.0.0.10, 10.0.0.11, … and refuses containers called `full`.
 async fn stand_in(mut end: PoolEnd, mut held: BTreeMap<AttachmentKey, Holding>) {
+    let mut unserved = BTreeSet::new();
     while let Some(command) = end.commands.recv().await {
         match command {
-            Command::Add(_, add, answer) if add.key.container == "full" => drop(answer.send(Reply::Refused(refusal()))),
+            Command::Add(_, add, answer) if add.key.container == "full" => {
+                unserved.insert(add.key);
+                let _ = answer.send(Reply::Refused(refusal()));
+            }
+            Command::HasAsked(key, answer) => drop(answer.send(unserved.contains(&key))),
             Command::Add(_, add, answer) => {
                 let address = std::net::Ipv4Addr::new(10, 0, 0, 10 + u8::try_from(held.len()).unwrap());
                 held.insert(add.key.clone(), holding(add.key, add.pod, &address.to_string()));
@@ -214,6 +219,18 @@ async fn a_del_finds_what_was_rebuilt_from_the_kernel() {
     let mut client = CniBackendClient::new(channel(&agent.socket()).await);
     let reply = client.del_network(del("a-container-that-only-the-lost-file-knew")).await.unwrap().into_inner();
     assert_eq!(reply.ip_allocation_metadata[0].ipv4_addr, "10.0.0.9");
+}
+
+/// The old sandbox lives on, and only the kernel speaks for it; the new one of the same pod was refused an address.
+#[tokio::test]
+async fn a_del_of_a_refused_sandbox_leaves_alone_what_was_rebuilt_for_another_of_the_same_pod() {
+    let rebuilt = rebuilt_key(&PodKey::new("default", "sample-pod"));
+    let agent = Agent::start([holding(rebuilt.clone(), None, "10.0.0.9")]);
+    let mut client = CniBackendClient::new(channel(&agent.socket()).await);
+    assert!(!client.add_network(add("full")).await.unwrap().into_inner().success);
+    assert!(client.del_network(del("full")).await.unwrap_err().message().contains("unknown pod"));
+    let held = agent.pool.ask(|answer| Command::Holds(rebuilt, answer)).await.unwrap();
+    assert_eq!(held.unwrap().address.to_string(), "10.0.0.9");
 }
 
 #[tokio::test]

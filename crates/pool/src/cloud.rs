@@ -11,7 +11,7 @@ use crate::reconcile::Look;
 use crate::store::{Interface, Phase};
 
 /// A lower limit on interfaces, learned from a refused attachment, is believed this long: what took the place may go away.
-const LEARNED_LIMIT_FOR: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const LEARNED_LIMIT_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 impl Pool {
     /// The outcome of a cloud operation. An outcome of an operation that is not in flight is ignored, with an alarm.
@@ -380,8 +380,9 @@ impl Pool {
         self.hosts.insert(id.clone(), pause);
         let step = self.step;
         if let Some(interface) = self.store.interfaces.get_mut(&id) {
+            // The call to attach was taken; whether the cloud completed it only a look tells.
+            interface.attached &= interface.phase == Phase::Unprepared;
             interface.phase = Phase::Unprepared;
-            interface.attached = true;
             interface.known = step;
         }
     }

@@ -8,6 +8,7 @@ mod audit;
 mod backoff;
 mod blocks;
 mod cause;
+mod clock;
 mod cloud;
 mod decision;
 mod effect;

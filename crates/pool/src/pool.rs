@@ -38,6 +38,8 @@ pub struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) facts: NodeFacts,
     pub(crate) started: Timestamp,
+    /// The time that the clock showed last.
+    pub(crate) latest: Timestamp,
     pub(crate) step: Step,
     /// The time of the latest input.
     now: Timestamp,
@@ -111,6 +113,7 @@ impl Pool {
             settings,
             facts,
             started: now,
+            latest: now,
             step: Step::default(),
             now,
             decisions: DecisionLog::default(),
@@ -317,6 +320,7 @@ impl Pool {
     /// Does everything that is due, in a fixed order.
     fn draw_consequences(&mut self, now: Timestamp) {
         self.wake = None;
+        self.watch_clock(now);
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);

@@ -16,16 +16,16 @@ const CLUSTER_TAG_PREFIX: &str = "cni.networking.k8s.aws/cluster/";
 pub(crate) struct Room {
     /// Free addresses at the last look, less what this node took since.
     free: Option<u32>,
-    looked_at: Option<Timestamp>,
+    pub(crate) looked_at: Option<Timestamp>,
     /// The most to ask for in the next call, after a call was refused.
     at_most: Option<u32>,
     prefixes_at_most: Option<u32>,
     /// The size of a refused request, until a fresh figure is known.
     look_wanted: Option<u32>,
     probing: bool,
-    exhausted: Option<Backoff>,
+    pub(crate) exhausted: Option<Backoff>,
     free_when_exhausted: u32,
-    fragmented: Option<Backoff>,
+    pub(crate) fragmented: Option<Backoff>,
 }
 
 /// How much may be asked of a subnet in one call.
@@ -50,7 +50,7 @@ pub(crate) struct Verdict {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subnets {
     known: BTreeMap<SubnetId, ObservedSubnet>,
-    rooms: BTreeMap<SubnetId, Room>,
+    pub(crate) rooms: BTreeMap<SubnetId, Room>,
     /// Those of which no pod may get an address (tag `kubernetes.io/role/cni` = 0).
     excluded: BTreeSet<SubnetId>,
     pub(crate) looked_at: Option<Timestamp>,
@@ -142,7 +142,11 @@ impl Subnets {
         match &room.exhausted {
             Some(exhausted) if exhausted.until > now => Allowance::Exhausted(exhausted.until),
             Some(_) => Allowance::UpTo(least),
-            None => Allowance::UpTo(room.at_most.unwrap_or(u32::MAX).min(room.free.unwrap_or(u32::MAX)).max(1)),
+            None => {
+                // Less than `least` is of no use: when that is refused too, the subnet counts as full, and that ends some day.
+                let at_most = room.at_most.map_or(u32::MAX, |most| most.max(least));
+                Allowance::UpTo(at_most.min(room.free.unwrap_or(u32::MAX)).max(1))
+            }
         }
     }
 

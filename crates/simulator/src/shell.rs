@@ -15,6 +15,8 @@ use crate::run::{Event, Flight, Owner, Run};
 
 /// The agent looks for tombstones this often.
 const TOMBSTONES: SignedDuration = SignedDuration::from_secs(5);
+/// The agent looks for stale allocations this often.
+const STALE_PERIOD: SignedDuration = SignedDuration::from_mins(4);
 /// Two looks that must agree before a stale allocation is released.
 const STALE_APART: SignedDuration = SignedDuration::from_secs(30);
 /// The agent looks for leftover interfaces this often, and this soon again when it could not look.
@@ -211,6 +213,8 @@ impl Run {
             self.after(STALE_APART, again);
             return;
         };
+        // What was restored may lose its sandbox later, without any word of it.
+        self.after(STALE_PERIOD, Event::StaleLook { node: index, incarnation, first: None });
         for old in suspects.into_iter().filter(|old| first.contains(&old.key)) {
             let held = self.nodes.get(index).and_then(|node| node.pool.as_ref()).and_then(|pool| pool.holds(&old.key));
             if held.is_some_and(|held| held.address == old.address && held.since == old.since) {
@@ -237,7 +241,8 @@ impl Run {
             None if found.is_empty() => self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None }),
             None => self.after(SWEEP_APART, Event::Sweep { node, incarnation, found: Some(found) }),
             Some(first) => {
-                self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None });
+                // Whether the deletion worked, the next look tells.
+                self.after(SWEEP_RETRY, Event::Sweep { node, incarnation, found: None });
                 for id in found.intersection(first) {
                     let call = Ec2Call::Delete(id.clone());
                     let owner = Owner::Side;
