@@ -7,6 +7,7 @@
 mod audit;
 mod backoff;
 mod blocks;
+mod budget;
 mod cause;
 mod cloud;
 mod decision;
@@ -30,6 +31,7 @@ mod subnets;
 mod view;
 mod waiting;
 
+pub use budget::{CallLimit, CallLimits, Share};
 pub use cause::{Cause, Place, Refusal};
 pub use decision::{Choice, Decision, Reason};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
