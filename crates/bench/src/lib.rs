@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod calls;
 pub mod engine;
 pub mod engine_run;
+pub mod fleet;
 pub mod freeboard;
 pub mod incumbent;
 pub mod place;

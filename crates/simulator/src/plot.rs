@@ -145,11 +145,17 @@ fn panel(area: &Area<'_>, summary: &Summary, name: Option<&str>, top: u32) -> Re
         let series = AreaSeries::new(line(of), 0.0, color.mix(0.55)).border_style(color.stroke_width(2));
         chart.draw_series(series).map_err(failed)?;
     }
-    for (of, color) in [((|sample| sample.cooling) as fn(&Sample) -> u32, COOLING), (|sample| sample.waiting, WAITING)] {
+    for (of, color) in [((|sample| sample.cooling) as fn(&Sample) -> u32, COOLING), (|sample| sample.waiting, WAITING)]
+    {
         chart.draw_series(LineSeries::new(line(of), color.stroke_width(2))).map_err(failed)?;
     }
     let Some(last) = samples.last() else { return Ok(()) };
-    let ends = [("held", HELD, last.held), ("used", USED, last.used), ("cooling", COOLING, last.cooling), ("waiting", WAITING, last.waiting)];
+    let ends = [
+        ("held", HELD, last.held),
+        ("used", USED, last.used),
+        ("cooling", COOLING, last.cooling),
+        ("waiting", WAITING, last.waiting),
+    ];
     let mut ends = ends.map(|(name, color, count)| {
         let (x, y) = chart.backend_coord(&(length, f64::from(count)));
         (y, x, format!("{count} {name}"), color)
