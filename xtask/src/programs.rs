@@ -43,6 +43,11 @@ pub(crate) fn run_freeboard(subcommand: &[&str], arguments: &[String]) -> Result
 pub(crate) fn run_bench(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     tools::install(&[])?;
     build()?;
+    run_bench_alone(subcommand, arguments)
+}
+
+/// The same for a bench that needs neither programs nor peers.
+pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     command::step("build freeboard-bench", || {
         command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-bench"]))
     })?;
