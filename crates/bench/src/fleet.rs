@@ -172,7 +172,7 @@ impl Run {
     pub fn table(&self) -> String {
         let mut starts = Table::new();
         starts.load_style(NOTHING);
-        starts.set_header(["nodes at once", "policy", "done", "bound", "ratio", "calls per pod", "throttled"]);
+        starts.set_header(["nodes at once", "policy", "done", "bound", "ratio", "changes per pod", "calls per pod", "throttled"]);
         for start in &self.starts {
             let done = start.done_seconds;
             starts.add_row([
@@ -181,6 +181,7 @@ impl Run {
                 done.map_or_else(|| "never".to_owned(), |done| format!("{done:.0} s")),
                 format!("{:.0} s", start.bound_seconds),
                 done.map_or_else(String::new, |done| format!("{:.2}×", done / start.bound_seconds)),
+                format!("{:.2}", start.result.changes() as f64 / (f64::from(start.nodes) * 20.0)),
                 format!("{:.2}", start.result.all_calls() as f64 / (f64::from(start.nodes) * 20.0)),
                 format!("{:.1} %", 100.0 * start.result.throttled() as f64 / start.result.all_calls().max(1) as f64),
             ]);

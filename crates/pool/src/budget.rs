@@ -238,7 +238,10 @@ impl Budget {
             Priority::Growth => LONGEST_GROWTH_PAUSE,
             Priority::Release | Priority::Housekeeping => LONGEST_HOUSEKEEPING_PAUSE,
         };
-        let milliseconds = (CALL * 60_000 / self.per_minute(limit, bucket.pace, now)).min(longest.as_millis());
+        // With a share a throttle is an accident, and the bucket is filled for who tries again soon: the pause is that of a node
+        // alone, whose pace says how often it happened.
+        let alone = Self { share: None, buckets: Vec::new(), ..*self }.per_minute(limit, bucket.pace, now);
+        let milliseconds = (CALL * 60_000 / alone).min(longest.as_millis());
         self.put(action, bucket);
         Some(SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(0)))
     }

@@ -103,6 +103,13 @@ impl FleetResult {
         self.calls.values().map(|count| count.passed + count.throttled).sum()
     }
 
+    /// Calls that passed and changed something: the reads are left out.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        let changing = self.calls.iter().filter(|(action, _)| !action.starts_with("Describe"));
+        changing.map(|(_, count)| count.passed).sum()
+    }
+
     /// Throttled calls.
     #[must_use]
     pub fn throttled(&self) -> u64 {

@@ -156,7 +156,10 @@ impl Account {
         interfaces: &mut Vec<ObservedInterface>,
         now: Timestamp,
     ) -> Result<CloudSuccess, FailureKind> {
-        self.pass(main_action(operation), now)?;
+        // Setting up the host is no call.
+        if !matches!(operation, CloudOperation::PrepareInterface { .. }) {
+            self.pass(main_action(operation), now)?;
+        }
         match operation {
             CloudOperation::DescribeSubnets => Ok(CloudSuccess::Subnets(self.subnets())),
             CloudOperation::DescribeInterfaces => Ok(CloudSuccess::Interfaces(
