@@ -172,7 +172,16 @@ impl Run {
     pub fn table(&self) -> String {
         let mut starts = Table::new();
         starts.load_style(NOTHING);
-        starts.set_header(["nodes at once", "policy", "done", "bound", "ratio", "changes per pod", "calls per pod", "throttled"]);
+        starts.set_header([
+            "nodes at once",
+            "policy",
+            "done",
+            "bound",
+            "ratio",
+            "changes per pod",
+            "calls per pod",
+            "throttled",
+        ]);
         for start in &self.starts {
             let done = start.done_seconds;
             starts.add_row([

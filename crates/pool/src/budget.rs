@@ -115,7 +115,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// A full budget. The phase follows from the node's name.
     pub(crate) fn new(node: &str, limits: CallLimits) -> Self {
-        let phase = CALL * i128::from(name_hash(node, 0) >> 44) >> 20;
+        let phase = (CALL * i128::from(name_hash(node, 0) >> 44)) >> 20;
         Self { buckets: Vec::new(), limits, share: None, phase }
     }
 

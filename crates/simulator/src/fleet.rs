@@ -358,7 +358,7 @@ impl<'a> Simulation<'a> {
             }
         };
         self.result.events += 1;
-        self.result.digest = mix(self.result.digest, (at as u64) << 24 ^ u64::from(node) << 4 ^ kind);
+        self.result.digest = mix(self.result.digest, ((at as u64) << 24) ^ (u64::from(node) << 4) ^ kind);
         self.drain(node, at);
     }
 
@@ -437,7 +437,7 @@ impl<'a> Simulation<'a> {
 
     fn replied(&mut self, node: u32, request: RequestId, reply: &Reply, at: i64) {
         let slot = u32::try_from(request.0 >> 1).unwrap_or(0);
-        self.result.digest = mix(self.result.digest, request.0 ^ u64::from(node) << 20);
+        self.result.digest = mix(self.result.digest, request.0 ^ (u64::from(node) << 20));
         let is_del = request.0 & 1 == 1;
         let pause = match (reply, is_del) {
             (Reply::Assigned { address, .. }, _) => {
@@ -491,7 +491,9 @@ impl<'a> Simulation<'a> {
 }
 
 fn key(node: u32, slot: u32, place: Slot) -> AttachmentKey {
-    let container = format!("{node:016x}{slot:016x}{:016x}{:016x}", place.generation, place.attempt);
+    // As with real sandboxes, the first digits already tell two of them apart.
+    let first = mix((u64::from(slot) << 32) | u64::from(place.generation), u64::from(node));
+    let container = format!("{first:016x}{node:016x}{slot:016x}{:08x}{:08x}", place.generation, place.attempt);
     AttachmentKey { network: "aws-cni".to_owned(), container, interface: "eth0".to_owned() }
 }
 
