@@ -64,6 +64,13 @@ enum Task {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// Fleets in simulated time: thousands of engines under the request limits of their accounts
+    #[command(disable_help_flag = true)]
+    Fleet {
+        /// Passed on to `freeboard-bench fleet` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The life of a pod's address on one node: ADD, DEL, bursts, start, memory, size
     #[command(disable_help_flag = true)]
     Cni {
@@ -96,6 +103,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Test { filter } => tests::run(filter.as_deref()),
         Task::Tools { names } => tools::install(&names),
+        Task::Bench { what: Bench::Fleet { arguments } } => programs::run_bench_alone(&["fleet"], &arguments),
         Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
         Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
         Task::Bench { what: Bench::Pool { arguments } } => programs::run_bench_alone(&["pool"], &arguments),

@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod calls;
 pub mod engine;
 pub mod engine_run;
+pub mod fleet;
 pub mod freeboard;
 pub mod incumbent;
 pub mod place;

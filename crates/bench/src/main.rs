@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use freeboard_bench::engine_run;
+use freeboard_bench::fleet;
 use freeboard_bench::place::Place;
 use freeboard_bench::report::Run;
 use freeboard_bench::run;
@@ -29,6 +30,18 @@ enum What {
         /// Where the figures go
         #[arg(long, default_value = "target/bench/cni.json")]
         output: PathBuf,
+    },
+    /// Fleets in simulated time: thousands of engines under the request limits of their accounts
+    Fleet {
+        /// Fleets of so many nodes run for an hour
+        #[arg(long, value_delimiter = ',', default_value = "1000,5000,20000,100000")]
+        hours: Vec<u32>,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/fleet.json")]
+        output: PathBuf,
+        /// Where the curve goes
+        #[arg(long, default_value = "docs/fleet.svg")]
+        plot: PathBuf,
     },
     /// The pool engine alone: events per second, the longest step, and the cost over the addresses held
     Pool {
@@ -56,6 +69,7 @@ fn main() -> ExitCode {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
         }
         What::Blocks { output } => freeboard_bench::blocks::bench(&output),
+        What::Fleet { hours, output, plot } => bench_fleet(&hours, &output, &plot),
         What::Pool { rounds, output, plot } => bench_pool(usize::from(rounds), &output, &plot),
     };
     match outcome {
@@ -65,6 +79,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench_fleet(hours: &[u32], output: &Path, plot: &Path) -> Result<()> {
+    let run = fleet::measure(hours, |what| eprintln!("• {what}"))?;
+    make_room_for(output)?;
+    let text = serde_json::to_string_pretty(&run).context("cannot write the figures")?;
+    std::fs::write(output, text + "\n").with_context(|| format!("cannot write {}", output.display()))?;
+    make_room_for(plot)?;
+    run.plot(plot)?;
+    println!("{}\n\nfigures: {}, curve: {}", run.table(), output.display(), plot.display());
+    let missed = run.missed();
+    if !missed.is_empty() {
+        bail!("{}", missed.join("; "));
+    }
+    Ok(())
 }
 
 fn bench_pool(rounds: usize, output: &Path, plot: &Path) -> Result<()> {

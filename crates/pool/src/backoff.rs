@@ -27,10 +27,15 @@ impl Backoff {
         Self { since: now, until: later(now, delay), delay }
     }
 
+    /// A pause of this length.
+    pub(crate) fn lasting(delay: SignedDuration, now: Timestamp) -> Self {
+        Self { since: now, until: later(now, delay), delay }
+    }
+
     /// Makes the pause up to half longer, by an amount that follows from `seed` and the time: the nodes of a fleet that were
     /// throttled together do not come back together, and the same node does the same in a replay.
     pub(crate) fn spread(mut self, seed: &str) -> Self {
-        let hash = seed.bytes().chain(self.since.as_millisecond().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, mix);
+        let hash = name_hash(seed, self.since.as_millisecond());
         let share = i32::try_from(hash >> 54).unwrap_or(0);
         self.until = later(self.until, self.delay / 2048 * share);
         self
@@ -47,6 +52,14 @@ impl Backoff {
     pub(crate) fn renew(&mut self, now: Timestamp, more: SignedDuration) {
         self.until = self.until.max(later(later(now, self.delay), more));
     }
+}
+
+/// A number that follows from a name and another number, in all bits.
+pub(crate) fn name_hash(name: &str, number: i64) -> u64 {
+    let hash = name.bytes().chain(number.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, mix);
+    // Names that differ in their last letter must differ in the first bits too.
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
 }
 
 /// One step of FNV-1a.
@@ -68,6 +81,18 @@ pub(crate) enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::DescribeSubnets,
+        Self::DescribeInterfaces,
+        Self::Create,
+        Self::Attach,
+        Self::Prepare,
+        Self::Assign,
+        Self::Unassign,
+        Self::Release,
+    ];
+
     pub(crate) fn of(operation: &CloudOperation) -> Self {
         match operation {
             CloudOperation::DescribeSubnets => Self::DescribeSubnets,

@@ -4,6 +4,7 @@ use freeboard_address::{Cidr, EniId, SubnetId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, Backoff, Pause, later};
+use crate::budget::Priority;
 use crate::effect::CloudOperation;
 use crate::input::{CloudFailure, CloudSuccess, FailureKind, ObservedInterface, OperationId};
 use crate::pool::{Operation, Pool, interface_of};
@@ -28,6 +29,7 @@ impl Pool {
         match outcome {
             Ok(success) => {
                 self.actions.remove(&action);
+                self.budget.passed(action, now);
                 self.lean.answered(action, operation.since, now);
                 self.succeed(&operation, success, now);
             }
@@ -158,7 +160,11 @@ impl Pool {
             FailureKind::Host => self.host_failed(&operation.operation, failure, now),
             FailureKind::Throttled | FailureKind::NotAuthorized => {
                 self.refused_whole(&operation.operation);
-                self.pause(action, failure, now);
+                if failure.kind == FailureKind::Throttled {
+                    self.throttled(action, operation.since, failure, now);
+                } else {
+                    self.pause(action, failure, now);
+                }
             }
             FailureKind::Unavailable if Self::had_no_effect(&operation.operation) => {
                 self.refused_whole(&operation.operation);
@@ -173,6 +179,22 @@ impl Pool {
                 self.pause(action, failure, now);
             }
         }
+    }
+
+    /// Lowers the node's pace for an action that the account's limit refused.
+    fn throttled(&mut self, action: Action, started: Timestamp, failure: &CloudFailure, now: Timestamp) {
+        let pacing = &self.settings.pacing;
+        let priority = self.priority(action);
+        let Some(delay) = self.budget.throttled(action, priority, started, now) else {
+            return self.pause(action, failure, now);
+        };
+        let longest = match priority {
+            Priority::Growth => pacing.backoff_max,
+            Priority::Release | Priority::Housekeeping => delay,
+        };
+        let backoff = Backoff::lasting(delay.max(pacing.backoff_min).min(longest), now);
+        let backoff = backoff.spread(self.facts.instance.as_str());
+        self.pause_for(action, backoff, failure);
     }
 
     /// Keeps an action from being called for a while.
@@ -195,19 +217,10 @@ impl Pool {
         let max = pacing.backoff_max.max(min);
         let last = self.actions.get(&action).filter(|pause| pause.kind == failure.kind).map(|pause| &pause.backoff);
         let backoff = Backoff::after(last, now, min, max);
-        let backoff = match failure.kind {
-            FailureKind::Throttled => backoff.spread(self.facts.instance.as_str()),
-            FailureKind::SubnetShort
-            | FailureKind::NoFreePrefix
-            | FailureKind::AddressLimit
-            | FailureKind::AttachmentLimit
-            | FailureKind::NotAuthorized
-            | FailureKind::NotFound
-            | FailureKind::Host
-            | FailureKind::Unavailable
-            | FailureKind::Uncertain
-            | FailureKind::Other => backoff,
-        };
+        self.pause_for(action, backoff, failure);
+    }
+
+    fn pause_for(&mut self, action: Action, backoff: Backoff, failure: &CloudFailure) {
         let until = backoff.until;
         let pause =
             Pause { backoff, kind: failure.kind, action: failure.action.clone(), detail: failure.detail.clone() };

@@ -40,6 +40,8 @@ pub(crate) enum Obstacle {
     Exhausted { subnet: SubnetId, until: Option<Timestamp> },
     /// The action failed a short while ago.
     Paused(Action),
+    /// The account's limit is shared, and the node's next call of this action is not due yet.
+    Share { action: Action, until: Timestamp },
     /// The host could not be set up for the interface a short while ago.
     Host(EniId),
 }
@@ -206,7 +208,11 @@ impl Pool {
     }
 
     pub(crate) fn paused(&self, action: Action, now: Timestamp) -> Option<Obstacle> {
-        self.actions.get(&action).filter(|pause| pause.backoff.until > now).map(|_| Obstacle::Paused(action))
+        self.actions
+            .get(&action)
+            .filter(|pause| pause.backoff.until > now)
+            .map(|_| Obstacle::Paused(action))
+            .or_else(|| self.waits_for_share(action, now))
     }
 
     /// Whether the cloud may be asked for more at all.
@@ -428,6 +434,7 @@ impl Pool {
         match obstacle {
             Obstacle::Busy { patient_until, .. } => Some(*patient_until),
             Obstacle::Exhausted { until, .. } => *until,
+            Obstacle::Share { until, .. } => Some(*until),
             Obstacle::Paused(action) => self.actions.get(action).map(|pause| pause.backoff.until),
             Obstacle::Host(id) => self.hosts.get(id).map(|pause| pause.backoff.until),
         }

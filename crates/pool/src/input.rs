@@ -10,6 +10,8 @@ use freeboard_address::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::CallLimits;
+
 /// The number of one plugin request; the shell chooses it, unique while the request is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
@@ -112,6 +114,9 @@ pub struct Pacing {
     pub cooldown_floor: SignedDuration,
     /// A refused pod counts as demand for this long, so that room is ready when the runtime asks again.
     pub demand_memory: SignedDuration,
+    /// The request limits of the account, of which the node takes its part.
+    #[serde(default)]
+    pub limits: CallLimits,
 }
 
 impl Default for Pacing {
@@ -128,6 +133,7 @@ impl Default for Pacing {
             unauthorized_pause: SignedDuration::from_secs(60),
             cooldown_floor: SignedDuration::from_secs(5),
             demand_memory: SignedDuration::from_secs(60),
+            limits: CallLimits::default(),
         }
     }
 }

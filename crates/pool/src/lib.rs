@@ -7,6 +7,7 @@
 mod audit;
 mod backoff;
 mod blocks;
+mod budget;
 mod cause;
 mod clock;
 mod cloud;
@@ -32,6 +33,7 @@ mod subnets;
 mod view;
 mod waiting;
 
+pub use budget::{CallLimit, CallLimits, Share};
 pub use cause::{Cause, Place, Refusal};
 pub use decision::{Choice, Decision, Reason};
 pub use effect::{CloudOperation, Effect, Reply, Signal};

@@ -7,6 +7,7 @@ use freeboard_address::{AttachmentKey, Cidr, EniId, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, Pause, later};
+use crate::budget::Budget;
 use crate::cause::Refusal;
 use crate::decision::{Choice, Decision, DecisionLog, Reason};
 use crate::effect::{CloudOperation, Effect, Reply, Signal};
@@ -78,6 +79,7 @@ pub struct Pool {
     /// Creations whose answer was lost; repeated with the same token.
     pub(crate) lost_creations: Vec<CloudOperation>,
     pub(crate) actions: BTreeMap<Action, Pause>,
+    pub(crate) budget: Budget,
     pub(crate) hosts: BTreeMap<EniId, Pause>,
     /// Interfaces on the first network card that the pool leaves alone, with their device index.
     pub(crate) unmanaged: BTreeMap<EniId, u32>,
@@ -109,6 +111,7 @@ impl Pool {
     /// known and [`Pool::handle_restore`] was called, in either order.
     #[must_use]
     pub fn new(settings: PoolSettings, facts: NodeFacts, now: Timestamp) -> Self {
+        let budget = Budget::new(facts.instance.as_str(), settings.pacing.limits);
         Self {
             settings,
             facts,
@@ -139,6 +142,7 @@ impl Pool {
             counted: None,
             lost_creations: Vec::new(),
             actions: BTreeMap::new(),
+            budget,
             hosts: BTreeMap::new(),
             unmanaged: BTreeMap::new(),
             learned_limit: None,
@@ -360,6 +364,7 @@ impl Pool {
     /// Starts a cloud operation.
     pub(crate) fn start(&mut self, operation: CloudOperation, now: Timestamp) {
         self.last_operation += 1;
+        self.budget.take(Action::of(&operation), now);
         let id = OperationId(self.last_operation);
         if let Some(interface) = interface_of(&operation).and_then(|id| self.store.interfaces.get_mut(id)) {
             interface.operation = Some(id);

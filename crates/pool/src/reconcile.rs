@@ -315,7 +315,8 @@ impl Pool {
             return false;
         }
         let action = Action::of(&operation);
-        let paused_until = self.actions.get(&action).map_or(Timestamp::MIN, |pause| pause.backoff.until);
+        let paused_until =
+            self.paused(action, now).and_then(|obstacle| self.gone_at(&obstacle)).unwrap_or(Timestamp::MIN);
         let at = due.max(paused_until);
         if at > now {
             self.wake(at, why, now);

@@ -73,7 +73,9 @@ impl Pool {
                 .actions
                 .get(action)
                 .is_none_or(|pause| pause.kind != FailureKind::NotAuthorized && pause.backoff.until <= deadline),
-            Some(obstacle @ Obstacle::Host(_)) => self.gone_at(obstacle).is_some_and(|at| at <= deadline),
+            Some(obstacle @ (Obstacle::Host(_) | Obstacle::Share { .. })) => {
+                self.gone_at(obstacle).is_some_and(|at| at <= deadline)
+            }
         }
     }
 
@@ -99,21 +101,33 @@ impl Pool {
         }
         let paused = routes.iter().find_map(|route| match &route.obstacle {
             Some(Obstacle::Paused(action)) => self.actions.get(action).map(|pause| (*action, pause)),
-            Some(Obstacle::Busy { .. } | Obstacle::Exhausted { .. } | Obstacle::Host(_)) | None => None,
+            Some(Obstacle::Busy { .. } | Obstacle::Exhausted { .. } | Obstacle::Share { .. } | Obstacle::Host(_))
+            | None => None,
         });
         if let Some((action, pause)) = paused {
             return explain_pause(action, pause);
         }
+        let share = routes.iter().find_map(|route| match &route.obstacle {
+            Some(Obstacle::Share { action, until }) => Some((*action, *until)),
+            Some(Obstacle::Busy { .. } | Obstacle::Exhausted { .. } | Obstacle::Paused(_) | Obstacle::Host(_))
+            | None => None,
+        });
+        if let Some((action, until)) = share {
+            return explain_share(action, until);
+        }
         let host = routes.iter().find_map(|route| match &route.obstacle {
             Some(Obstacle::Host(id)) => Some(id),
-            Some(Obstacle::Busy { .. } | Obstacle::Exhausted { .. } | Obstacle::Paused(_)) | None => None,
+            Some(Obstacle::Busy { .. } | Obstacle::Exhausted { .. } | Obstacle::Paused(_) | Obstacle::Share { .. })
+            | None => None,
         });
         if let Some(id) = host {
             return self.explain_host(id);
         }
         let full = routes.iter().find_map(|route| match &route.obstacle {
             Some(Obstacle::Exhausted { subnet, .. }) => Some(subnet),
-            Some(Obstacle::Busy { .. } | Obstacle::Paused(_) | Obstacle::Host(_)) | None => None,
+            Some(Obstacle::Busy { .. } | Obstacle::Paused(_) | Obstacle::Share { .. } | Obstacle::Host(_)) | None => {
+                None
+            }
         });
         if let Some(subnet) = full {
             return self.explain_full(subnet, now);
@@ -319,6 +333,17 @@ impl Pool {
             "run the pod on another node, use prefixes (ENABLE_PREFIX_DELEGATION=true) or a larger instance type, and lower max-pods",
         )
     }
+}
+
+/// No call was refused: the node itself waits, so that all nodes of the account come to theirs.
+fn explain_share(action: Action, until: Timestamp) -> Refusal {
+    Refusal::new(
+        Cause::Throttled,
+        Place::Api { action: format!("ec2:{action}") },
+        format!("the node waits for its share of {action}, which comes at {until}"),
+        "nothing needs to be done: the runtime will ask again; many nodes that grow at once share the account's request rate, \
+         which AWS raises on request",
+    )
 }
 
 fn explain_pause(action: Action, pause: &Pause) -> Refusal {

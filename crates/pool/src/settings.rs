@@ -91,6 +91,7 @@ impl Pool {
         }
         let changes = changes(&self.settings, &settings);
         if !changes.is_empty() {
+            self.budget.set_limits(settings.pacing.limits);
             self.settings = settings;
             self.take_aim(now);
             let what = changes.iter().fold("obey new settings:".to_owned(), |mut what, change| {
@@ -220,7 +221,8 @@ fn values(settings: &PoolSettings) -> Vec<(&'static str, String)> {
                     pacing.backoff_min,
                     pacing.unauthorized_pause,
                     pacing.cooldown_floor,
-                    pacing.demand_memory
+                    pacing.demand_memory,
+                    pacing.limits
                 )
             ),
         ),

@@ -38,18 +38,17 @@ impl Pool {
         if self.operations.values().any(|in_flight| is_change(&in_flight.operation)) || !self.subnets_answered {
             return;
         }
-        if self.paused(Action::Release, now).is_none() {
+        if self.may_release(Action::Release, "an interface may be given back again", now) {
             self.give_back_interface(now);
         }
-        if self.paused(Action::Unassign, now).is_none() {
+        if self.may_release(Action::Unassign, "addresses may be given back again", now) {
             self.give_back_blocks(now);
         }
     }
 
     /// Goes on with interfaces that are to go, until they are gone.
     fn finish_releases(&mut self, now: Timestamp) {
-        if let Some(pause) = self.actions.get(&Action::Release).filter(|pause| pause.backoff.until > now) {
-            let until = pause.backoff.until;
+        if let Some(until) = self.paused(Action::Release, now).and_then(|obstacle| self.gone_at(&obstacle)) {
             if self.store.interfaces.values().any(|interface| interface.phase == Phase::Releasing) {
                 self.wake(until, "an interface is still to be given back", now);
             }
@@ -72,9 +71,8 @@ impl Pool {
         if self.terminating || self.lost_creations.is_empty() {
             return;
         }
-        match self.actions.get(&Action::Create).filter(|pause| pause.backoff.until > now) {
-            Some(pause) => {
-                let until = pause.backoff.until;
+        match self.paused(Action::Create, now).and_then(|obstacle| self.gone_at(&obstacle)) {
+            Some(until) => {
                 self.wake(until, "a creation whose answer was lost is to be repeated", now);
             }
             None => {
