@@ -3,7 +3,6 @@
 
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
 
-#[allow(dead_code, reason = "the cluster starts its agents itself")]
 mod support;
 
 use std::collections::BTreeSet;

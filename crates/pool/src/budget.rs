@@ -246,6 +246,14 @@ impl Budget {
         Some(SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(0)))
     }
 
+    /// The clock was set back: buckets fill from now on.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        for (_, bucket) in &mut self.buckets {
+            bucket.as_of = bucket.as_of.min(now);
+            bucket.paced_at = bucket.paced_at.min(now);
+        }
+    }
+
     fn set_share(&mut self, share: Share, now: Timestamp) {
         let first = self.share.is_none_or(|known| known.until <= now);
         self.share = Some(share);
@@ -403,6 +411,14 @@ mod tests {
             let open = open.count();
             assert!(open <= most && open * 13 >= most * 8, "{open} nodes may have called after {second} s");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_no_bucket_from_filling() {
+        let mut budget = alone();
+        assert_eq!(burst(&mut budget, Priority::Growth, at(7_200)), 50);
+        budget.rewind(at(3_600));
+        assert_eq!(burst(&mut budget, Priority::Growth, at(3_605)), 10);
     }
 
     #[test]

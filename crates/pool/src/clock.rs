@@ -23,6 +23,7 @@ impl Pool {
         let pauses = self.actions.values_mut().chain(self.hosts.values_mut());
         pauses.for_each(|pause| pause.backoff.rewind(now));
         self.subnets.rewind(now);
+        self.budget.rewind(now);
         for at in [&mut self.last_change, &mut self.last_look] {
             *at = (*at).min(now);
         }
