@@ -321,12 +321,12 @@ impl Pool {
     /// Gives interfaces back whose attachment the cloud does not complete: they hold a slot and addresses that nobody can use.
     fn give_up_attachments(&mut self, now: Timestamp) {
         let stuck = |interface: &&Interface| {
-            let tally = interface.tally();
             interface.phase == Phase::Unprepared
                 && !interface.attached
                 && interface.id != self.facts.primary_interface
                 && interface.operation.is_none()
-                && tally.free == tally.total
+                // Whoever claims an address of it cannot have it from an interface that never was on the node.
+                && interface.tally().assigned == 0
         };
         let stuck: Vec<_> = self
             .store

@@ -77,11 +77,6 @@ impl Run {
         }
         self.series.count_call(flight.call.action());
         self.count_call(flight.node);
-        if flight.call.is_change()
-            && let Some(node) = self.nodes.get_mut(flight.node)
-        {
-            node.last_change = now;
-        }
         let admission = self.cloud.admit(&Call::new(flight.call.action()), now);
         flight.answer_lost = admission.outcome == Outcome::ProceedThenLoseAnswer;
         if let Outcome::Refuse(error) = admission.outcome {
@@ -94,11 +89,13 @@ impl Run {
 
     /// The call takes effect, and its answer arrives, unless it is lost or nobody waits for it.
     pub(crate) fn answer(&mut self, mut flight: Flight) {
+        let mut changes = false;
         let outcome = match flight.refused.take() {
             Some(error) => Err(error),
             None => {
                 self.check_call(&flight.call);
                 let done = flight.call.carry_out(&mut self.cloud, self.now);
+                changes = done.is_ok() && flight.call.is_change();
                 self.note(|| match &done {
                     Ok(_) => format!("ec2 {}: done", flight.call.action()),
                     Err(error) => format!("ec2 {}: {}", flight.call.action(), error.code),
@@ -107,6 +104,9 @@ impl Run {
             }
         };
         self.touched.insert(flight.node);
+        if changes && let Some(node) = self.nodes.get_mut(flight.node) {
+            node.last_change = self.now;
+        }
         if outcome.is_ok() && self.dies_after(&flight.call) {
             self.crash(flight.node);
             return;

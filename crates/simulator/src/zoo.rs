@@ -164,7 +164,7 @@ zoo! {
         "resting addresses are not in the state file, and are given at once after a restart"
     "no-rest" NoRest Churn [] [CooldownRespected] "§3.2 (no cool-down stamp)"
         "an address that was taken from its pod is given again without any cool-down"
-    "limit-not-learned" LimitNotLearned Bursts [] [NothingLeaked, Settles] "vpc-cni#2309 (§12 row 24)"
+    "limit-not-learned" LimitNotLearned Bursts [] [NothingLeaked] "vpc-cni#2309 (§12 row 24)"
         "the table allows more interfaces than the instance takes, and the refusal to attach teaches nothing"
     "reply-before-write" ReplyBeforeWrite Mixed [CrashBeforeWrite] [AcknowledgedSurvives] "B6 (crash before each durable step)"
         "an ADD is answered before its record is durable"
