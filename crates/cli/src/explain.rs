@@ -150,8 +150,8 @@ mod unit {
         assert_eq!(serde_json::from_str::<Decision>(&sent).unwrap(), decision, "{sent}");
         let page = page(&[decision.clone(), decision]);
         let expected = "2026-11-24 (UTC)\n18:57:07  Take 2 addresses for eni-0123456789abcdef0.\n          because 1 available; \
-                        the lean policy holds 3 free: 420 pods/h arrive, a\n                  call takes 1.2 s, bursts of 2 \
-                        recur, 1 cooling down return meanwhile\n";
+                        the lean policy holds 3 free: 420 pods/h arrive,\n                  a call takes 1.2 s, bursts of 2 \
+                        recur, 1 cooling down return\n                  meanwhile\n";
         assert!(page.starts_with(expected), "{page}");
         assert_eq!(page.matches("2026-11-24").count(), 1, "{page}");
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
