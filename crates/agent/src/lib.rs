@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod checkpoint;
+pub mod clock;
 pub mod cloud;
 pub mod cni_service;
 pub mod enis;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::checkpoint;
+use crate::clock::SteadyClock;
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, Noted, PoolEnd, Shown, Status};
 use crate::store::Store;
@@ -22,7 +23,7 @@ use crate::store::Store;
 const BATCH: usize = 256;
 /// Decisions and refusals that introspection shows.
 const REMEMBERED: usize = 64;
-/// The engine is asked at least this often, so that a clock that was set back holds nothing up for long.
+/// The engine is asked at least this often, though it asks for nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// At most this often a line with the pool's figures is logged: the incumbent's period.
 const STATS_PERIOD: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub trait Operations: Send + Sync + 'static {
 /// The task.
 pub struct PoolTask<O> {
     pool: Pool,
+    clock: SteadyClock,
     operations: Arc<O>,
     store: Store,
     metrics: Arc<Metrics>,
@@ -53,11 +55,19 @@ pub struct PoolTask<O> {
 }
 
 impl<O: Operations> PoolTask<O> {
-    /// The task at the end of a handle, ready to run.
-    pub fn new(pool: Pool, end: PoolEnd, operations: Arc<O>, store: Store, metrics: Arc<Metrics>) -> Self {
+    /// The task at the end of a handle, ready to run; `clock` is the one by which the pool was made.
+    pub fn new(
+        pool: Pool,
+        clock: SteadyClock,
+        end: PoolEnd,
+        operations: Arc<O>,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (outcome, outcomes) = mpsc::unbounded_channel();
         Self {
             pool,
+            clock,
             operations,
             store,
             metrics,
@@ -85,7 +95,7 @@ impl<O: Operations> PoolTask<O> {
                 biased;
                 written = wait_for(&mut self.writing) => self.written(written),
                 Some((operation, outcome)) = self.outcomes.recv() => {
-                    self.pool.handle_cloud(operation, outcome, Timestamp::now());
+                    self.pool.handle_cloud(operation, outcome, self.clock.now());
                 }
                 command = self.end.commands.recv() => {
                     let Some(command) = command else { return };
@@ -95,20 +105,20 @@ impl<O: Operations> PoolTask<O> {
                         self.handle(command);
                     }
                 }
-                () = tokio::time::sleep(sleep) => self.pool.handle_timeout(Timestamp::now()),
+                () = tokio::time::sleep(sleep) => self.pool.handle_timeout(self.clock.now()),
             }
         }
     }
 
     fn sleep(&self) -> Duration {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let wait = self.pool.poll_timeout().map_or(SignedDuration::MAX, |(at, _)| at.duration_since(now));
         // Never zero: a deadline that the engine does not move must not spin.
         Duration::try_from(wait).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_SLEEP)
     }
 
     fn handle(&mut self, command: Command) {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         // An answer that nobody waits for any more is no error.
         match command {
             Command::Add(request, add, answer) => {
@@ -192,7 +202,7 @@ impl<O: Operations> PoolTask<O> {
             self.metrics.checkpoint_failures.inc();
             tracing::warn!(%reason, "Failed to update backing store: what was not durable is undone and refused");
         }
-        self.pool.handle_persisted(outcome, Timestamp::now());
+        self.pool.handle_persisted(outcome, self.clock.now());
     }
 
     fn start(&self, id: OperationId, operation: CloudOperation) {
@@ -242,7 +252,7 @@ impl<O: Operations> PoolTask<O> {
     }
 
     fn publish(&mut self) {
-        let can_give = self.pool.can_give(Timestamp::now()).is_ok();
+        let can_give = self.pool.can_give(self.clock.now()).is_ok();
         let due = self.stats_at.is_none_or(|last| last.elapsed() >= STATS_PERIOD);
         if !due && self.end.status.borrow().can_give == can_give {
             return;

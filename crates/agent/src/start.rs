@@ -12,6 +12,7 @@ use freeboard_settings::Settings;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::clock::SteadyClock;
 use crate::cloud::{Cloud, Seen};
 use crate::evidence;
 use crate::host::Host;
@@ -67,7 +68,8 @@ impl Start {
         self.vpc_cidrs.send_replace(vpc_cidrs.clone());
 
         let state = self.state(&host).await?;
-        let now = Timestamp::now();
+        let clock = SteadyClock::start();
+        let now = clock.now();
         let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
@@ -86,7 +88,7 @@ impl Start {
         let seconds = self.started.elapsed().as_secs_f64();
         self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
         self.metrics.initialization_seconds.with_label_values(&["true"]).observe(seconds);
-        let task = PoolTask::new(pool, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
+        let task = PoolTask::new(pool, clock, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
         tokio::spawn(leftovers::watch(cloud, self.pool.clone()));
         self.start_companions(host, metadata, state.allocations);
         task.run().await;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use freeboard_address::{Addresses, AttachmentKey, EniId, InstanceId, PodKey, SubnetId, VpcId};
+use freeboard_agent::clock::SteadyClock;
 use freeboard_agent::live_settings::LiveSettings;
 use freeboard_agent::metrics::Metrics;
 use freeboard_agent::pool_handle::{self, Command, PoolHandle};
@@ -112,7 +113,8 @@ async fn start(directory: &Path) -> Running {
     let metrics = Arc::new(Metrics::new().unwrap());
     let cloud = Arc::new(Cloud::default());
     let (handle, end) = pool_handle::handle();
-    tokio::spawn(PoolTask::new(pool, end, Arc::clone(&cloud), store, Arc::clone(&metrics)).run());
+    let task = PoolTask::new(pool, SteadyClock::start(), end, Arc::clone(&cloud), store, Arc::clone(&metrics));
+    tokio::spawn(task.run());
     handle.status().wait_for(|status| status.can_give).await.unwrap();
     Running { pool: handle, metrics, cloud }
 }

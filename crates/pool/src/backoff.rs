@@ -41,13 +41,6 @@ impl Backoff {
         self
     }
 
-    /// The clock was set back to `now`: a pause that began later begins anew.
-    pub(crate) fn rewind(&mut self, now: Timestamp) {
-        if self.since > now {
-            (self.since, self.until) = (now, later(now, self.delay));
-        }
-    }
-
     /// Lets the pause run for its length from `now` on, and `more`.
     pub(crate) fn renew(&mut self, now: Timestamp, more: SignedDuration) {
         self.until = self.until.max(later(later(now, self.delay), more));

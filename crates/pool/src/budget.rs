@@ -246,14 +246,6 @@ impl Budget {
         Some(SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(0)))
     }
 
-    /// The clock was set back: buckets fill from now on.
-    pub(crate) fn rewind(&mut self, now: Timestamp) {
-        for (_, bucket) in &mut self.buckets {
-            bucket.as_of = bucket.as_of.min(now);
-            bucket.paced_at = bucket.paced_at.min(now);
-        }
-    }
-
     fn set_share(&mut self, share: Share, now: Timestamp) {
         let first = self.share.is_none_or(|known| known.until <= now);
         self.share = Some(share);
@@ -292,7 +284,7 @@ pub(crate) fn usual_priority(action: Action) -> Priority {
 impl Pool {
     /// A controller's word on the part of the account's request limits that this node may use. It replaces the one before.
     pub fn handle_budget(&mut self, share: Share, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         self.budget.set_share(share, now);
         self.decide(
             format!("use one part of {} of the account's request limits until {}", share.nodes.max(1), share.until),
@@ -411,14 +403,6 @@ mod tests {
             let open = open.count();
             assert!(open <= most && open * 13 >= most * 8, "{open} nodes may have called after {second} s");
         }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_stops_no_bucket_from_filling() {
-        let mut budget = alone();
-        assert_eq!(burst(&mut budget, Priority::Growth, at(7_200)), 50);
-        budget.rewind(at(3_600));
-        assert_eq!(burst(&mut budget, Priority::Growth, at(3_605)), 10);
     }
 
     #[test]

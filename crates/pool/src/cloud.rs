@@ -17,7 +17,7 @@ pub(crate) const LEARNED_LIMIT_FOR: SignedDuration = SignedDuration::from_mins(1
 impl Pool {
     /// The outcome of a cloud operation. An outcome of an operation that is not in flight is ignored, with an alarm.
     pub fn handle_cloud(&mut self, id: OperationId, outcome: Result<CloudSuccess, CloudFailure>, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         let Some(operation) = self.operations.remove(&id) else {
             self.alarm(format!("an outcome of operation {} came, which is not in flight", id.0), "it is ignored");
             return self.advance(now);

@@ -9,7 +9,6 @@ mod backoff;
 mod blocks;
 mod budget;
 mod cause;
-mod clock;
 mod cloud;
 mod decision;
 mod effect;

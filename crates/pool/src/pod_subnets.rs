@@ -82,7 +82,7 @@ impl<'a> EniConfigChoice<'a> {
 impl Pool {
     /// Where new interfaces for pods are made from now on.
     pub fn handle_pod_subnets(&mut self, pod_subnets: PodSubnets, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         if self.pod_subnets != pod_subnets {
             let why = match &pod_subnets {
                 PodSubnets::Discovered => "custom networking is off".to_owned(),

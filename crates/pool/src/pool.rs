@@ -34,13 +34,15 @@ pub(crate) struct Operation {
 }
 
 /// The address pool of one node.
+///
+/// Time comes in with each input, and is to go as fast as the world does: a clock that is set forth while the pool runs would end
+/// cool-downs early, so callers give the time of their start and what a monotonic clock has counted since. An input that seems
+/// earlier than the one before it comes at the same time as that.
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) facts: NodeFacts,
     pub(crate) started: Timestamp,
-    /// The time that the clock showed last.
-    pub(crate) latest: Timestamp,
     pub(crate) step: Step,
     /// The time of the latest input.
     now: Timestamp,
@@ -116,7 +118,6 @@ impl Pool {
             settings,
             facts,
             started: now,
-            latest: now,
             step: Step::default(),
             now,
             decisions: DecisionLog::default(),
@@ -163,7 +164,7 @@ impl Pool {
 
     /// All interfaces of the instance, read just now by the shell itself (an engine's own read comes by [`Pool::handle_cloud`]).
     pub fn handle_interfaces(&mut self, interfaces: Vec<ObservedInterface>, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         let look = Look { step: self.step, at: now };
         self.reconcile(interfaces, look, now);
         self.advance(now);
@@ -178,7 +179,7 @@ impl Pool {
         cooling: Vec<RestoredCooling>,
         now: Timestamp,
     ) {
-        self.begin(now);
+        let now = self.begin(now);
         self.to_restore = Some((allocations, cooling));
         self.restore(now);
         self.advance(now);
@@ -187,10 +188,10 @@ impl Pool {
     /// Blocks that an earlier run gave back a short while ago ([`CheckpointState::returned`](crate::CheckpointState)): as long as
     /// EC2's lists may be late, a list alone does not bring them back. To be called before the interfaces are known.
     pub fn handle_returned(&mut self, returned: Vec<ReturnedBlock>, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         let step = self.step;
-        // A clock that went back must not make the doubt longer than it is.
-        self.given_back.extend(returned.into_iter().map(|entry| (entry.block, (step, entry.returned.min(now)))));
+        // How long ago that was is not known: the clock may have been set meanwhile.
+        self.given_back.extend(returned.into_iter().map(|entry| (entry.block, (step, now))));
         self.advance(now);
     }
 
@@ -205,14 +206,14 @@ impl Pool {
 
     /// An ADD. Answered by [`Effect::Reply`] with `Assigned` or `Refused`; the same key gets the same address.
     pub fn handle_add(&mut self, request: RequestId, add: AddRequest, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         self.waiting.queue.push_back(Waiter { request, add, since: now, announced: false });
         self.advance(now);
     }
 
     /// A DEL. Answered by [`Effect::Reply`] with `Released`, `UnknownPod`, or `Refused` when it could not be made durable.
     pub fn handle_del(&mut self, request: RequestId, del: DelRequest, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         if self.is_ready() {
             self.release(request, &del.key, now);
         } else {
@@ -223,7 +224,7 @@ impl Pool {
 
     /// The caller of a request is gone. A waiting ADD leaves the queue; what is assigned stays assigned until its DEL.
     pub fn handle_cancel(&mut self, request: RequestId, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         let given_up = self.waiting.queue.iter().find(|waiter| waiter.request == request);
         if let Some(key) = given_up.map(|waiter| waiter.add.key.clone()) {
             self.unserved.insert(key, now);
@@ -235,7 +236,7 @@ impl Pool {
     /// CNI GC: releases everything held in `network` whose key is not in `valid`; returns what was released. Nothing is released
     /// before the state is known.
     pub fn handle_collect(&mut self, network: &str, valid: &BTreeSet<AttachmentKey>, now: Timestamp) -> Vec<Holding> {
-        self.begin(now);
+        let now = self.begin(now);
         let released = if self.is_ready() { self.collect(network, valid, now) } else { Vec::new() };
         self.advance(now);
         released
@@ -243,13 +244,13 @@ impl Pool {
 
     /// The time that [`Pool::poll_timeout`] asked for has come.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         self.advance(now);
     }
 
     /// Whether the node may be scheduled on; a cordoned node's pool is not grown.
     pub fn handle_schedulable(&mut self, schedulable: bool, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         if self.schedulable != schedulable {
             let what = if schedulable { "grow the pool when needed" } else { "do not grow the pool" };
             self.decide(
@@ -263,7 +264,7 @@ impl Pool {
 
     /// The agent is shutting down: nothing is grown, waiting and new ADDs are refused; DELs are still served.
     pub fn handle_terminating(&mut self, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         self.terminating = true;
         self.advance(now);
     }
@@ -310,10 +311,11 @@ impl Pool {
         self.interfaces_known && self.restored
     }
 
-    /// A new input, and the time at which it comes.
-    pub(crate) fn begin(&mut self, now: Timestamp) {
+    /// A new input, and the time at which it comes: never earlier than the input before it, whatever the caller's clock does.
+    pub(crate) fn begin(&mut self, now: Timestamp) -> Timestamp {
         self.step = Step(self.step.0 + 1);
-        self.now = now;
+        self.now = self.now.max(now);
+        self.now
     }
 
     /// An input was taken in: its consequences are to be drawn.
@@ -324,7 +326,6 @@ impl Pool {
     /// Does everything that is due, in a fixed order.
     fn draw_consequences(&mut self, now: Timestamp) {
         self.wake = None;
-        self.watch_clock(now);
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);

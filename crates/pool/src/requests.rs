@@ -28,7 +28,7 @@ impl Pool {
     /// The checkpoint was written, covering `Ok(revision)`; or the write failed, with the reason. After a failure everything that
     /// was not durable is undone and refused, and the state is written again after a pause.
     pub fn handle_persisted(&mut self, outcome: Result<Revision, String>, now: Timestamp) {
-        self.begin(now);
+        let now = self.begin(now);
         match outcome {
             Ok(revision) => {
                 self.keep_promises(revision, now);
@@ -88,6 +88,7 @@ impl Pool {
     fn undo(&mut self, undo: Undo, now: Timestamp) {
         match undo {
             Undo::Add { assignment, previous, replaced } => {
+                self.unserved.insert(assignment.key.clone(), now);
                 if self.store.vacate(&assignment.key, previous).is_none() {
                     // Its address went away meanwhile; nobody was told of it, so nobody claims it.
                     self.store.claims.remove(&assignment.key);
@@ -144,18 +145,11 @@ impl Pool {
         if self.learned_limit.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.learned_limit = None;
         }
-        for (_, at) in self.given_back.values_mut().chain(self.interfaces_given_back.values_mut()) {
-            // The clock went back: the doubt begins anew.
-            *at = (*at).min(now);
-        }
         self.given_back.retain(|_, (_, at)| later(*at, LISTS_MAY_BE_LATE) > now);
         self.interfaces_given_back.retain(|_, (_, at)| later(*at, LISTS_MAY_BE_LATE) > now);
         self.unserved.retain(|_, at| later(*at, UNSERVED_FOR) > now);
         let cooldown = self.settings.cooldown;
-        self.store.resting.retain(|_, (released, _)| {
-            *released = (*released).min(now);
-            later(*released, cooldown) > now
-        });
+        self.store.resting.retain(|_, (released, _)| later(*released, cooldown) > now);
     }
 
     /// Frees what has cooled down. Each interface's addresses are in the order of their release, so this stops at the first that
@@ -163,13 +157,9 @@ impl Pool {
     fn end_cooldowns(&mut self, now: Timestamp) {
         let cooldown = self.settings.cooldown;
         let mut rested = Vec::new();
-        let mut ahead = Vec::new();
         let mut next: Option<Timestamp> = None;
         for interface in self.store.interfaces.values() {
-            let order = || interface.blocks.cooling();
-            ahead.extend(order().rev().take_while(|(released, ..)| *released > now));
-            let mut durable = order().filter(|(.., durable)| *durable);
-            for (released, address, _) in durable.by_ref() {
+            for (released, address, _) in interface.blocks.cooling().filter(|(.., durable)| *durable) {
                 let until = later(released, cooldown);
                 if until > now {
                     next = Some(next.map_or(until, |known| known.min(until)));
@@ -180,11 +170,6 @@ impl Pool {
         }
         for (address, released) in rested {
             self.store.rest(address, Cell::Free { released: Some(released) });
-        }
-        // The clock went back: the rest begins anew, and is no longer than any other.
-        for (_, address, durable) in ahead {
-            self.store.rest(address, Cell::Cooling { released: now, durable });
-            next = Some(next.map_or(later(now, cooldown), |known| known.min(later(now, cooldown))));
         }
         if let Some(at) = next {
             self.wake(at, "an address has cooled down", now);

@@ -81,7 +81,7 @@ impl Pool {
         settings: PoolSettings,
         now: Timestamp,
     ) -> Result<Vec<SettingChange>, SettingsRefused> {
-        self.begin(now);
+        let now = self.begin(now);
         let conflicts = self.conflicts(&settings);
         if !conflicts.is_empty() {
             let refused = SettingsRefused { conflicts };

@@ -592,21 +592,6 @@ fn switching_to_prefixes_and_back_leaves_live_pods_alone_and_drains_the_other_ki
 }
 
 #[test]
-fn a_clock_that_goes_back_does_not_prolong_a_cool_down() {
-    let mut world = World::started(warm_ip(0), facts(2, 4, 11), "10.0.0.0/26");
-    world.pod("a");
-    world.del("a");
-    world.settle();
-    world.now -= jiff::SignedDuration::from_hours(1);
-    world.pool.handle_timeout(world.now);
-    world.settle();
-    world.pool.handle_timeout(world.now + jiff::SignedDuration::from_secs(31));
-    world.now += jiff::SignedDuration::from_secs(31);
-    world.settle();
-    assert_eq!(world.pool.view().tally.cooling, 0, "{}", world.figures());
-}
-
-#[test]
 fn lowering_max_eni_and_targets_converges_without_touching_live_pods() {
     let mut world = World::started(warm_ip(6), facts(4, 5, 100), "10.0.0.0/24");
     let before: Vec<_> = (0..10).map(|n| world.pod(&format!("pod-{n}"))).collect();

@@ -145,16 +145,25 @@ fn an_add_that_brought_nothing_is_remembered_until_its_del() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_holds_nothing_up() {
-    let mut world = World::started(warm_ip(1), facts(3, 4, 11), "10.0.0.0/24");
-    world.standing_fault = Some(("AssignPrivateIpAddresses", Fault::Fail(freeboard_pool::FailureKind::Other)));
-    for n in 0..4 {
-        world.add(&format!("pod-{n}"));
-    }
-    world.pass(40);
-    world.standing_fault = None;
-    world.now -= jiff::SignedDuration::from_mins(10);
-    world.pool.handle_timeout(world.now);
-    world.pass(90);
-    assert!(!world.pod("later").is_unspecified(), "{}", world.trace);
+fn an_input_that_seems_earlier_than_the_one_before_comes_with_it() {
+    let mut world = World::started(warm_ip(0), facts(2, 4, 11), "10.0.0.0/26");
+    world.pod("a");
+    world.del("a");
+    world.settle();
+    let released = world.now;
+    world.pool.handle_timeout(released - jiff::SignedDuration::from_hours(1));
+    world.settle();
+    assert_eq!(world.pool.view().tally.cooling, 1, "{}", world.figures());
+    world.pass(31);
+    assert_eq!(world.pool.view().tally.cooling, 0, "{}", world.figures());
+}
+
+#[test]
+fn an_add_that_could_not_be_written_was_asked() {
+    let mut world = World::started(warm_ip(1), facts(2, 4, 11), "10.0.0.0/26");
+    world.disk_fails = true;
+    world.add("a");
+    world.settle();
+    assert!(world.pool.holds(&World::key("a")).is_none());
+    assert!(world.pool.has_asked(&World::key("a")), "what was rebuilt under its name is not its");
 }

@@ -194,14 +194,11 @@ impl Run {
     }
 
     fn jump_clock(&mut self, index: usize) {
-        let now = self.now;
         let forward = self.random.chance(0.5);
         let jump = if forward { self.random.seconds(1.0, 3_600.0) } else { -self.random.seconds(1.0, 600.0) };
         self.touched.insert(index);
         if let Some(node) = self.nodes.get_mut(index) {
-            node.jumped = now;
             node.clock = node.clock.saturating_add(jump);
-            node.forget_releases();
         }
     }
 

@@ -129,7 +129,7 @@ pub(crate) struct Pod {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Release {
     pub(crate) at: Timestamp,
-    /// Comparisons hold only within one epoch: jumps of the clock and lost state begin a new one.
+    /// Comparisons hold only within one epoch: a start on a clock that was set, and lost state, begin a new one.
     pub(crate) epoch: u64,
 }
 
@@ -179,8 +179,8 @@ pub(crate) struct Node {
     /// The node's clock less the true time.
     pub(crate) clock: SignedDuration,
     pub(crate) epoch: u64,
-    /// When the clock jumped last.
-    pub(crate) jumped: Timestamp,
+    /// The same for the agent's clock: what the node's was at the agent's start.
+    pub(crate) steady: SignedDuration,
     pub(crate) disk: Disk,
     pub(crate) writing: Option<CheckpointState>,
     pub(crate) unwritten: bool,
@@ -222,7 +222,7 @@ impl Node {
             incarnation: 0,
             clock: SignedDuration::ZERO,
             epoch: 0,
-            jumped: Timestamp::MIN,
+            steady: SignedDuration::ZERO,
             disk: Disk::default(),
             writing: None,
             unwritten: false,
@@ -249,9 +249,22 @@ impl Node {
         }
     }
 
-    /// The time that the node's clock shows.
+    /// The agent's time: the node's at the agent's start, and what has passed since.
     pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(self.steady).unwrap_or(now)
+    }
+
+    /// The time that the node's clock shows.
+    pub(crate) fn wall(&self, now: Timestamp) -> Timestamp {
         now.checked_add(self.clock).unwrap_or(now)
+    }
+
+    /// The agent starts: its clock goes on from what the node's shows.
+    pub(crate) fn set_clock(&mut self) {
+        if self.steady != self.clock {
+            self.steady = self.clock;
+            self.forget_releases();
+        }
     }
 
     /// The next request's number, noted as open.

@@ -388,9 +388,8 @@ impl Run {
             self.wakes.remove(&(at, index));
         }
         let Some((at, _)) = node.pool.as_ref().and_then(|pool| pool.poll_timeout()) else { return };
-        // As the agent: never at once, and on a clock that jumped not later than in 30 s.
+        // As the agent: never at once.
         let wait = at.duration_since(node.time(now)).max(SignedDuration::from_millis(1));
-        let wait = if node.epoch > 0 { wait.min(SignedDuration::from_secs(30)) } else { wait };
         let at = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         node.wake = Some(at);
         self.wakes.insert((at, index));

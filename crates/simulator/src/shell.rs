@@ -135,7 +135,7 @@ impl Run {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(sandbox) = node.sandboxes.get(key) else { return };
         if !mute {
-            let tombstone = Tombstone { pod: pod_key(&sandbox.pod), deleted: node.time(now) };
+            let tombstone = Tombstone { pod: pod_key(&sandbox.pod), deleted: node.wall(now) };
             node.tombstones.insert(key.clone(), tombstone);
         }
         let incarnation = node.incarnation;
@@ -169,6 +169,7 @@ impl Run {
         let Some(node) = self.nodes.get_mut(index).filter(|n| n.incarnation == incarnation && n.pool.is_none()) else {
             return;
         };
+        node.set_clock();
         let time = node.time(now);
         let torn = node.disk.torn;
         let state = if torn { rebuild(node, time) } else { node.disk.state.clone().unwrap_or_default() };
