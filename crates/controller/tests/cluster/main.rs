@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use freeboard_kubernetes::kube::api::{DeleteParams, Patch, PatchParams};
+use freeboard_kubernetes::k8s_openapi::api::core::v1::Node;
+use freeboard_kubernetes::kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use freeboard_kubernetes::resources::PodRange;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
@@ -66,7 +67,7 @@ fn shortage(stage: &Stage) -> Outcome {
     })?;
     stage.wait("the shortage is told on the range", |stage| {
         let range = stage.do_it(stage.ranges().get("a"))?;
-        let status = range.status.clone().unwrap_or_default();
+        let status = range.status.unwrap_or_default();
         let room = status.conditions.iter().find(|condition| condition.kind == "RoomAvailable").cloned();
         let told = !stage.events("a", "RangeExhausted")?.is_empty();
         let is_told = room.as_ref().is_some_and(|room| room.message.contains("no room for 1 nodes"));
@@ -134,35 +135,29 @@ fn leaders(stage: &Stage) -> Outcome {
     require(lease == "controller-b", format!("the second replica leads: {lease}"))
 }
 
+/// What is on each node, and who wrote it.
+fn written_on(stage: &Stage) -> Outcome<BTreeMap<String, String>> {
+    let list = stage.do_it(stage.nodes().list(&ListParams::default()))?;
+    let one = |node: Node| {
+        let writers = node.metadata.managed_fields.into_iter().flatten().filter_map(|entry| entry.manager);
+        let writers: Vec<String> = writers.collect();
+        let block = node.spec.and_then(|spec| spec.pod_cidr);
+        (node.metadata.name.unwrap_or_default(), format!("{block:?} by {}", writers.join(" and ")))
+    };
+    Ok(list.items.into_iter().map(one).collect())
+}
+
 fn takeover(stage: &Stage) -> Outcome {
     let mut manager = stage.start_manager("10.64.0.0/16")?;
     stage.create_nodes(&names("theirs", 20), 110)?;
     stage.wait_until_served(20)?;
     manager.kill()?;
-    let versions = |stage: &Stage| -> Outcome<BTreeMap<String, (Option<String>, Option<String>)>> {
-        let list = stage.do_it(stage.nodes().list(&Default::default()))?;
-        Ok(list
-            .items
-            .into_iter()
-            .filter_map(|node| {
-                let generation = node
-                    .metadata
-                    .managed_fields
-                    .iter()
-                    .flatten()
-                    .filter_map(|entry| entry.manager.clone())
-                    .collect::<Vec<_>>()
-                    .join(",");
-                Some((node.metadata.name?, (node.spec.and_then(|spec| spec.pod_cidr), Some(generation))))
-            })
-            .collect())
-    };
-    let before = versions(stage)?;
+    let before = written_on(stage)?;
     stage.add_range("pods", "10.64.0.0/16")?;
     let mut controller = stage.start_controller("controller-a", 8081, &[])?;
     stage.create_nodes(&names("ours", 10), 110)?;
     stage.wait_until_served(30)?;
-    let during = versions(stage)?;
+    let during = written_on(stage)?;
     for (name, node) in &before {
         require(during.get(name) == Some(node), format!("{name} is as it was: {node:?}, {:?}", during.get(name)))?;
     }
@@ -170,7 +165,7 @@ fn takeover(stage: &Stage) -> Outcome {
     let _manager = stage.start_manager("10.64.0.0/16")?;
     stage.create_nodes(&names("theirs-again", 10), 110)?;
     stage.wait_until_served(40)?;
-    let after = versions(stage)?;
+    let after = written_on(stage)?;
     for (name, node) in &during {
         require(after.get(name) == Some(node), format!("{name} is as it was: {node:?}, {:?}", after.get(name)))?;
     }
@@ -178,7 +173,7 @@ fn takeover(stage: &Stage) -> Outcome {
 }
 
 /// What the API server says to a range with this spec.
-fn refusal(stage: &Stage, spec: serde_json::Value) -> Outcome<String> {
+fn refusal(stage: &Stage, spec: &serde_json::Value) -> Outcome<String> {
     let object = json!({"apiVersion": "ipam.freeboard.dev/v1alpha1", "kind": "PodRange", "metadata": {"name": "bad"}, "spec": spec});
     match stage.cluster.apply(&object.to_string()) {
         Ok(()) => Err(format!("{spec} is accepted").into()),
@@ -203,7 +198,7 @@ fn bad_ranges(stage: &Stage) -> Outcome {
         (json!({"cidr": "10.64.0.0/24", "nodeSelector": {"nodeSelectorTerms": [{}]}}), "matches no node"),
         (json!({"cidr": "10.64.0.0/24", "state": "Closed"}), "\"Active\", \"Draining\""),
     ] {
-        let said = refusal(stage, spec.clone())?;
+        let said = refusal(stage, &spec)?;
         require(said.contains(reason), format!("{spec} is refused with {reason:?}: {said}"))?;
     }
     let _controller = stage.start_controller("controller-a", 8081, &[])?;
