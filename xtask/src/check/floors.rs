@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-evidence", 2),
     ("freeboard-rpc", 2),
     ("freeboard-datapath", 2),
+    ("freeboard-kubernetes", 2),
     ("freeboard-vpc-server", 2),
     ("freeboard-lab", 3),
     ("freeboard-simulator", 3),
