@@ -3,13 +3,16 @@
 //! Nothing here does I/O or reads a clock; every type is ordered, so that collections of them iterate the same way in every run.
 
 mod aligned_space;
+mod block_size;
 mod cidr;
 mod free_space;
 mod id;
 mod mac;
+mod number_set;
 mod quantity;
 
 pub use aligned_space::{AlignedSpace, FreeLengths};
+pub use block_size::{AddressesPerPod, BlockLengthRefused, BlockSize, PodBits};
 pub use cidr::{Cidr, CidrError};
 pub use free_space::FreeSpace;
 pub use id::{

@@ -1,6 +1,6 @@
 //! The state as others see it: for the status of ranges, metrics, diagnosis and demos.
 
-use freeboard_address::{Cidr, NodeName, RangeName};
+use freeboard_address::{BlockSize, Cidr, NodeName, RangeName};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,7 +10,6 @@ use crate::findings::Finding;
 use crate::input::RestoredCooling;
 use crate::nodes::{Node, State};
 use crate::range::RangeState;
-use crate::size::BlockSize;
 use crate::territory::Territory;
 
 /// Max-pods for which the room of a range is told: those at which GKE's block size changes.
@@ -54,8 +53,10 @@ pub struct RangeView {
     pub allocated_addresses: u64,
     /// Addresses that cool down after use.
     pub cooling_addresses: u64,
-    /// Addresses that can be given now.
+    /// Addresses that nobody has.
     pub free_addresses: u64,
+    /// Those of them that are kept for the node that has waited longest.
+    pub held_addresses: u64,
     /// Addresses that no node may have.
     pub excluded_addresses: u64,
     /// Blocks that nodes have in it; a draining range is done at 0.
@@ -217,7 +218,8 @@ impl Blocks {
             capacity_addresses: spec.cidr.size() - territory.excluded_addresses,
             allocated_addresses: territory.allocated_addresses(),
             cooling_addresses: territory.cooling_addresses,
-            free_addresses: territory.space.free_addresses(),
+            free_addresses: territory.free_addresses(),
+            held_addresses: territory.held_addresses,
             excluded_addresses: territory.excluded_addresses,
             nodes: territory.claims,
             largest_free_block: territory.space.largest_block(),
