@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock; every type is ordered, so that collections of them iterate the same way in every run.
 
 mod aligned_space;
+mod association;
 mod cidr;
 mod free_space;
 mod id;
@@ -10,6 +11,7 @@ mod mac;
 mod quantity;
 
 pub use aligned_space::{AlignedSpace, FreeLengths};
+pub use association::{AssociationRefusal, check_association, check_vpc_block};
 pub use cidr::{Cidr, CidrError};
 pub use free_space::FreeSpace;
 pub use id::{
