@@ -190,7 +190,7 @@ impl Pool {
         };
         let longest = match priority {
             Priority::Growth => pacing.backoff_max,
-            Priority::Release | Priority::Housekeeping => delay,
+            Priority::Watch | Priority::Release | Priority::Housekeeping => delay,
         };
         let backoff = Backoff::lasting(delay.max(pacing.backoff_min).min(longest), now);
         let backoff = backoff.spread(self.facts.instance.as_str());

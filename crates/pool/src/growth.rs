@@ -152,6 +152,7 @@ impl Pool {
                     self.paused(Action::Create, now)
                         .or_else(|| self.paused(Action::Attach, now))
                         .or_else(|| self.subnet_obstacle(&subnet, 2, now))
+                        .or_else(|| self.is_covered(&subnet).then(|| self.fullness(&subnet)))
                 };
                 routes.push(Route { rank: self.rank(&subnet), way: Way::Create(subnet), obstacle });
             }
@@ -200,11 +201,13 @@ impl Pool {
         match self.subnets.allowance(subnet, least, now) {
             Allowance::Exhausted(until) => Some(Obstacle::Exhausted { subnet: subnet.clone(), until: Some(until) }),
             Allowance::LookWanted => Some(Obstacle::Busy { spare: 0, patient_until: Timestamp::MIN }),
-            Allowance::UpTo(most) if most < least => {
-                Some(Obstacle::Exhausted { subnet: subnet.clone(), until: self.subnets.exhausted_until(subnet) })
-            }
+            Allowance::UpTo(most) if most < least => Some(self.fullness(subnet)),
             Allowance::UpTo(_) => None,
         }
+    }
+
+    fn fullness(&self, subnet: &SubnetId) -> Obstacle {
+        Obstacle::Exhausted { subnet: subnet.clone(), until: self.subnets.exhausted_until(subnet) }
     }
 
     pub(crate) fn paused(&self, action: Action, now: Timestamp) -> Option<Obstacle> {
@@ -329,9 +332,6 @@ impl Pool {
                 }
             }
             let (Some(subnet), None) = (subnet, &route.obstacle) else { continue };
-            if matches!(route.way, Way::Create(_)) && self.is_covered(&subnet) {
-                continue;
-            }
             let is_new = u32::from(matches!(route.way, Way::Create(_)));
             let Allowance::UpTo(most) = self.subnets.allowance(&subnet, 1 + is_new, now) else { continue };
             let room = match &route.way {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
 use crate::effect::CloudOperation;
-use crate::growth::Obstacle;
+use crate::growth::{Obstacle, Route, Way};
 use crate::input::{ObservedInterface, RestoredAllocation};
 use crate::pool::Pool;
 use crate::requests::LISTS_MAY_BE_LATE;
@@ -302,11 +302,16 @@ impl Pool {
         }
     }
 
-    /// Whether a fresh figure, or a new subnet, could open a way to more addresses.
+    /// Whether a fresh figure, or a new subnet, could open a way to more addresses: a subnet is full, or none allows the
+    /// interface that the node may still have. Where calls are refused for another reason, figures change nothing.
     pub(crate) fn could_subnets_help(&self, now: Timestamp) -> bool {
-        self.may_grow()
-            && (self.interface_slots_left() > 0
-                || self.routes(now).iter().any(|route| matches!(route.obstacle, Some(Obstacle::Exhausted { .. }))))
+        if !self.may_grow() {
+            return false;
+        }
+        let routes = self.routes(now);
+        let is_full = |route: &Route| matches!(route.obstacle, Some(Obstacle::Exhausted { .. }));
+        let has_subnet = || routes.iter().any(|route| matches!(route.way, Way::Create(_)));
+        routes.iter().any(is_full) || (self.interface_slots_left() > 0 && !has_subnet())
     }
 
     /// Starts a read when it is due, not in flight and not paused. Returns whether it did.
