@@ -308,7 +308,9 @@ impl Pool {
     pub(crate) fn priority(&self, action: Action) -> Priority {
         let is_awaited = match action {
             Action::DescribeInterfaces => {
-                !self.is_ready() || self.store.interfaces.values().any(|interface| interface.unsettled.is_some())
+                let interfaces = &self.store.interfaces;
+                let is_settled = || interfaces.are_steady() || interfaces.values().all(|i| i.unsettled.is_none());
+                !self.is_ready() || !is_settled()
             }
             Action::DescribeSubnets => !self.subnets_answered || self.subnets.is_look_wanted(),
             Action::Create | Action::Attach | Action::Prepare | Action::Assign | Action::Unassign | Action::Release => {
