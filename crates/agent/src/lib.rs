@@ -5,8 +5,11 @@ pub mod accept;
 pub mod checkpoint;
 pub mod clock;
 pub mod cloud;
+#[cfg_attr(not(feature = "cluster"), path = "without_cluster.rs")]
+mod cluster;
 pub mod cni_service;
 pub mod enis;
+pub mod environment;
 pub mod evidence;
 pub mod grpc;
 pub mod host;
