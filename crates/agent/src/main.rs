@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use freeboard_agent::environment::Layers;
+use freeboard_agent::probe::{self, Question};
 use freeboard_agent::{logging, run};
 use freeboard_settings::{Environment, Notice, Settings, SettingsError};
 
@@ -16,10 +17,14 @@ struct Arguments {
     /// Print every setting as a Markdown page and end.
     #[arg(long)]
     print_settings: bool,
+    /// Ask the agent that runs on this node about its health, and end with 0 when it is well.
+    #[arg(long, value_name = "WHAT")]
+    probe: Option<Question>,
 }
 
 fn main() -> ExitCode {
-    if Arguments::parse().print_settings {
+    let arguments = Arguments::parse();
+    if arguments.print_settings {
         write_out(&freeboard_settings::markdown());
         return ExitCode::SUCCESS;
     }
@@ -35,6 +40,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(question) = arguments.probe {
+        let answer = probe::ask(question, &settings.socket);
+        if let Err(error) = &answer {
+            write_error(&error.to_string());
+        }
+        return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let (guard, complaint) = match logging::start(&settings.log_file, settings.log_level) {
         Ok(started) => started,
         Err(error) => {
