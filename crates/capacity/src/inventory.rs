@@ -1,5 +1,6 @@
 //! What is known of a cluster's network: the one input of status, plan, leaks and dashboard, whoever gathered it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use freeboard_address::{
@@ -34,6 +35,10 @@ pub struct Inventory {
     pub ranges: Vec<Range>,
     /// The node pools of GKE.
     pub pools: Vec<NodePool>,
+    /// The interfaces, where the cloud listed them.
+    pub interfaces: Vec<Interface>,
+    /// Every pod that Kubernetes lists, where it was asked.
+    pub listed_pods: Option<BTreeSet<PodKey>>,
     /// Pods that wait for an address.
     pub waiting: Vec<PodKey>,
     /// How many pods had an address of their own, at several moments.
@@ -191,6 +196,37 @@ pub struct Holding {
     pub holder: Option<String>,
 }
 
+/// An interface, as the cloud lists it and as its node's agent shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its id.
+    pub id: EniId,
+    /// Its description.
+    #[serde(default)]
+    pub description: String,
+    /// Whether it is attached to an instance, or on its way there.
+    pub attached: bool,
+    /// Whether the Amazon VPC CNI, or an agent like it, made it.
+    pub made_by_agent: bool,
+    /// Its further addresses and prefixes.
+    #[serde(default)]
+    pub secondary: Vec<Cidr>,
+    /// What its node's agent shows of it; absent where no agent was asked.
+    #[serde(default)]
+    pub shown: Option<ShownInterface>,
+}
+
+/// An interface as its node's agent shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShownInterface {
+    /// The addresses and prefixes that the agent gives pods from.
+    pub blocks: Vec<Cidr>,
+    /// The addresses that pods hold, as the agent believes.
+    pub pods: BTreeMap<Ipv4Addr, PodKey>,
+}
+
 /// A Kubernetes node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,9 +322,9 @@ pub struct NodePool {
     pub max_pods: u32,
     /// Nodes that it may grow to, over all its zones.
     pub max_nodes: u64,
-    /// Nodes that it has.
+    /// Nodes that it has; absent where nothing tells.
     #[serde(default)]
-    pub nodes: u64,
+    pub nodes: Option<u64>,
 }
 
 /// How many pods had an address of their own at one moment.
