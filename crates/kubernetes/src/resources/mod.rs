@@ -4,6 +4,7 @@
 mod eni_config;
 mod expansion;
 mod node_addresses;
+mod pod_range;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -17,11 +18,16 @@ pub use node_addresses::{
     AddressCounts, InterfaceCounts, NodeAddresses, NodeAddressesSpec, NodeAddressesStatus, SubnetUse,
 };
 
+pub use pod_range::{
+    ExcludedBlock, FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeBlockSize, PodRangeSpec, PodRangeState,
+    PodRangeStatus,
+};
+
 /// The API group of Freeboard's objects.
 pub const GROUP: &str = "ipam.freeboard.dev";
 
 /// Every definition that Freeboard installs, in the order of their names.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![ENIConfig::crd(), Expansion::crd(), NodeAddresses::crd()]
+    vec![ENIConfig::crd(), Expansion::crd(), NodeAddresses::crd(), PodRange::crd()]
 }
