@@ -4,6 +4,8 @@ mod agents;
 mod demo;
 mod describe;
 mod doctor;
+#[cfg(feature = "cluster")]
+mod expand;
 mod explain;
 mod kubernetes;
 mod lab;
@@ -29,6 +31,9 @@ struct Arguments {
 enum Command {
     /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
+    /// The expansions of a cluster: more room for its pods, proposed, approved and carried out.
+    #[cfg(feature = "cluster")]
+    Expand(expand::ExpandArguments),
     /// Say why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
@@ -46,6 +51,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(feature = "cluster")]
+        Command::Expand(arguments) => expand::run(&arguments),
         Command::Explain(command) => explain::run(&command),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
