@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use freeboard_address::{Cidr, NodeName, NodeUid};
+use freeboard_address::{Cidr, NodeName, NodeUid, RangeName};
 use jiff::Timestamp;
 
 use crate::cause::Cause;
@@ -146,13 +146,17 @@ impl Blocks {
 
     /// Tells that the node has the block that was chosen for it.
     pub(crate) fn confirm(&mut self, id: NodeId, cidr: Cidr, since: Timestamp) {
-        let range = self.range_of(cidr).and_then(|index| self.territories.get(index));
-        let range = range.map(|territory| territory.spec.name.clone());
+        let range = self.range_name_of(cidr);
         let node = self.nodes.get(id).map(|node| node.name.clone());
         if let (Some(range), Some(node)) = (range, node) {
             let waited = self.now.duration_since(since);
             self.signal(Signal::Served { node, cidr, range, waited });
         }
+    }
+
+    fn range_name_of(&self, cidr: Cidr) -> Option<RangeName> {
+        let territory = self.territories.get(self.range_of(cidr)?)?;
+        Some(territory.spec.name.clone())
     }
 
     /// The node is gone: its blocks cool down.
@@ -169,7 +173,8 @@ impl Blocks {
             }
             State::Held { cidr, more } => {
                 for cidr in std::iter::once(cidr).chain(more) {
-                    self.signal(Signal::Released { node: name.clone(), cidr });
+                    let range = self.range_name_of(cidr);
+                    self.signal(Signal::Released { node: name.clone(), cidr, range });
                     self.release(id, cidr, true);
                 }
             }
