@@ -1,6 +1,7 @@
 //! The program `freeboard-controller`: takes part in the election of a leader, and leads when it has won.
 
 mod api;
+mod expansions;
 mod http;
 mod input;
 mod metrics;
@@ -20,6 +21,9 @@ use freeboard_kubernetes::events::{Recorder, Reporter};
 use freeboard_kubernetes::leader::{LeaderOptions, Leadership};
 use tokio::signal::unix::{SignalKind, signal};
 
+use freeboard_ec2::{Ec2Client, Ec2Config};
+
+use crate::expansions::Expansions;
 use crate::http::Health;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -47,6 +51,7 @@ async fn run(options: Options) -> Result<()> {
     let health = Health { metrics: Arc::new(Metrics::new()?), is_ready: Arc::default() };
     let recorder =
         Recorder::start(client.clone(), Reporter { component: MANAGER.to_owned(), instance: options.identity.clone() });
+    let ec2 = if options.expansions { Some(Ec2Client::new(Ec2Config::from_environment().await?)?) } else { None };
     let lease = LeaderOptions::new(&options.namespace, MANAGER, &options.identity);
     let leadership = Arc::new(Leadership::campaign(client.clone(), lease));
     let mut stop = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -56,7 +61,16 @@ async fn run(options: Options) -> Result<()> {
             health.metrics.leading.set(1);
             // The first term of all has no leader before it whose writes could still land.
             let settings = options.blocks_settings(term.number == 0);
-            Shell::lead(client.clone(), Arc::clone(&leadership), health.clone(), recorder.clone(), settings).await;
+            let blocks =
+                Shell::lead(client.clone(), Arc::clone(&leadership), health.clone(), recorder.clone(), settings);
+            match &ec2 {
+                Some(ec2) => {
+                    let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+                    let expansions = Expansions::lead(client, ec2.clone(), leadership, recorder.clone());
+                    tokio::join!(blocks, expansions);
+                }
+                None => blocks.await,
+            }
             health.metrics.leading.set(0);
             tracing::warn!("the lease is lost; another replica leads, or will");
         }

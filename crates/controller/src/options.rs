@@ -26,6 +26,10 @@ pub(crate) struct Options {
     /// Where health and metrics are served over HTTP (/healthz, /readyz, /metrics)
     #[arg(long, env = "FREEBOARD_BIND", default_value = "127.0.0.1:8081")]
     pub(crate) bind: SocketAddr,
+    /// Carry out approved expansions (Expansion objects) through EC2; Region and credentials are found as every program of AWS finds
+    /// them
+    #[arg(long, env = "FREEBOARD_EXPANSIONS")]
+    pub(crate) expansions: bool,
     /// A range of service addresses, which no node gets; may be repeated
     #[arg(long = "service-range", env = "FREEBOARD_SERVICE_RANGES", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) service_ranges: Vec<Cidr>,
