@@ -135,14 +135,14 @@ fn leaders(stage: &Stage) -> Outcome {
     require(lease == "controller-b", format!("the second replica leads: {lease}"))
 }
 
-/// What is on each node, and who wrote it.
+/// The block of each node, and whether the controller has written anything on it.
 fn written_on(stage: &Stage) -> Outcome<BTreeMap<String, String>> {
     let list = stage.do_it(stage.nodes().list(&ListParams::default()))?;
     let one = |node: Node| {
-        let writers = node.metadata.managed_fields.into_iter().flatten().filter_map(|entry| entry.manager);
-        let writers: Vec<String> = writers.collect();
+        let mut writers = node.metadata.managed_fields.into_iter().flatten().filter_map(|entry| entry.manager);
+        let is_ours = writers.any(|writer| writer.starts_with("freeboard"));
         let block = node.spec.and_then(|spec| spec.pod_cidr);
-        (node.metadata.name.unwrap_or_default(), format!("{block:?} by {}", writers.join(" and ")))
+        (node.metadata.name.unwrap_or_default(), format!("{block:?}, written by Freeboard: {is_ours}"))
     };
     Ok(list.items.into_iter().map(one).collect())
 }
