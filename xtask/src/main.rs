@@ -85,6 +85,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Controllers that give blocks to nodes, side by side on a real API server
+    #[command(disable_help_flag = true)]
+    NodeIpam {
+        /// Passed on to `freeboard-bench node-ipam` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The pool engine alone: events per second, the longest step, and the cost over the addresses held
     #[command(disable_help_flag = true)]
     Pool {
@@ -106,6 +113,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Bench::Fleet { arguments } } => programs::run_bench_alone(&["fleet"], &arguments),
         Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
         Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
+        Task::Bench { what: Bench::NodeIpam { arguments } } => programs::run_node_ipam_bench(&arguments),
         Task::Bench { what: Bench::Pool { arguments } } => programs::run_bench_alone(&["pool"], &arguments),
     };
     match outcome {

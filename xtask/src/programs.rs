@@ -68,6 +68,15 @@ pub(crate) fn run_bench(subcommand: &[&str], arguments: &[String]) -> Result<()>
     run_bench_alone(subcommand, arguments)
 }
 
+/// Builds the controller and the cluster's programs and becomes `freeboard-bench node-ipam <arguments>`.
+pub(crate) fn run_node_ipam_bench(arguments: &[String]) -> Result<()> {
+    tools::install_kubernetes()?;
+    command::step("build freeboard-controller", || {
+        command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-controller"]))
+    })?;
+    run_bench_alone(&["node-ipam"], arguments)
+}
+
 /// The same for a bench that needs neither programs nor peers.
 pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     command::step("build freeboard-bench", || {

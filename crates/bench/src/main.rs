@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use freeboard_bench::engine_run;
 use freeboard_bench::fleet;
+use freeboard_bench::node_ipam;
 use freeboard_bench::place::Place;
 use freeboard_bench::report::Run;
 use freeboard_bench::run;
@@ -61,6 +62,15 @@ enum What {
         #[arg(long, default_value = "target/bench/blocks.json")]
         output: PathBuf,
     },
+    /// Controllers that give blocks to nodes, side by side on a real API server
+    NodeIpam {
+        /// Nodes that are created at once
+        #[arg(long, default_value_t = 1_000)]
+        nodes: usize,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/node-ipam.json")]
+        output: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,6 +79,9 @@ fn main() -> ExitCode {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
         }
         What::Blocks { output } => freeboard_bench::blocks::bench(&output),
+        What::NodeIpam { nodes, output } => {
+            freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench_node_ipam(nodes, &output))
+        }
         What::Fleet { hours, output, plot } => bench_fleet(&hours, &output, &plot),
         What::Pool { rounds, output, plot } => bench_pool(usize::from(rounds), &output, &plot),
     };
@@ -79,6 +92,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench_node_ipam(nodes: usize, output: &Path) -> Result<()> {
+    let figures = node_ipam::measure(nodes)?;
+    make_room_for(output)?;
+    let text = serde_json::to_string_pretty(&figures).context("cannot write the figures")?;
+    std::fs::write(output, text + "\n").with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}\n\nfigures: {}", node_ipam::table(&figures), output.display());
+    let missed = node_ipam::missed(&figures);
+    if !missed.is_empty() {
+        bail!("{}", missed.join("; "));
+    }
+    Ok(())
 }
 
 fn bench_fleet(hours: &[u32], output: &Path, plot: &Path) -> Result<()> {

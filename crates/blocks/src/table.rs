@@ -18,26 +18,30 @@ const MIXER: u64 = 0x517c_c1b7_2722_0a95;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(NonZeroU32);
 
-/// All nodes, and a hash table of chains over them; `std`'s would iterate differently in each run, this one does not iterate.
+/// All nodes, and a hash table of their names; `std`'s would iterate differently in each run, this one does not iterate.
 ///
 /// A node that is deleted keeps its place for a while, so that a late event about it is known to be late.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeTable {
     slots: Vec<Option<Slot>>,
     vacant: Vec<NodeId>,
-    /// The first node of each chain: twice as many chains as slots are taken, or more, and a power of two.
-    chains: Vec<Option<NodeId>>,
+    /// Each taken slot stands in the bucket that its hash names, or in the next free one. At most half of them are full.
+    buckets: Vec<Option<Bucket>>,
     taken: usize,
     live: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// The hash of the name: nearly always enough to tell that a name is another one.
-    hash: u64,
-    /// The next slot of the same chain.
-    next: Option<NodeId>,
+    hash: u32,
     entry: Entry,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// The hash of the name: nearly always enough to tell that a name is another one, without a look at the slot.
+    hash: u32,
+    id: NodeId,
 }
 
 /// What the table knows under a name.
@@ -121,8 +125,8 @@ impl NodeTable {
     pub(crate) fn forget(&mut self, id: NodeId, at: Timestamp) {
         let slot = self.slots.get_mut(index(id));
         let is_due = |slot: &mut Slot| matches!(&slot.entry, Entry::Departed(departed) if departed.at == at);
-        if let Some(Slot { hash, next, .. }) = slot.and_then(|slot| slot.take_if(is_due)) {
-            self.unlink(self.chain(hash), id, next);
+        if let Some(Slot { hash, .. }) = slot.and_then(|slot| slot.take_if(is_due)) {
+            self.empty_bucket(hash, id);
             self.vacant.push(id);
             self.taken -= 1;
         }
@@ -142,14 +146,16 @@ impl NodeTable {
         })
     }
 
-    fn look_up_hashed(&self, name: &NodeName, hash: u64) -> Option<(NodeId, &Entry)> {
-        let mut next = self.chains.get(self.chain(hash)).copied().flatten();
-        while let Some(id) = next {
-            let slot = self.slots.get(index(id))?.as_ref()?;
-            if slot.hash == hash && slot.entry.name() == name {
-                return Some((id, &slot.entry));
+    fn look_up_hashed(&self, name: &NodeName, hash: u32) -> Option<(NodeId, &Entry)> {
+        let mut place = self.home(hash);
+        while let Some(bucket) = self.buckets.get(place).copied().flatten() {
+            if bucket.hash == hash {
+                let entry = &self.slots.get(index(bucket.id))?.as_ref()?.entry;
+                if entry.name() == name {
+                    return Some((bucket.id, entry));
+                }
             }
-            next = slot.next;
+            place = self.after(place);
         }
         None
     }
@@ -164,57 +170,71 @@ impl NodeTable {
             }
             return id;
         }
-        if self.taken * 2 >= self.chains.len() {
+        if self.taken * 2 >= self.buckets.len() {
             self.grow();
         }
         let id = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(None);
             id_of(self.slots.len() - 1).unwrap_or(NodeId(NonZeroU32::MAX))
         });
-        self.link(id, Slot { hash, next: None, entry });
+        if let Some(slot) = self.slots.get_mut(index(id)) {
+            *slot = Some(Slot { hash, entry });
+        }
+        self.fill_bucket(Bucket { hash, id });
         self.taken += 1;
         id
     }
 
-    /// Puts a slot at the head of its chain.
-    fn link(&mut self, id: NodeId, slot: Slot) {
-        let chain = self.chain(slot.hash);
-        let next = self.chains.get(chain).copied().flatten();
-        if let (Some(place), Some(first)) = (self.slots.get_mut(index(id)), self.chains.get_mut(chain)) {
-            (*place, *first) = (Some(Slot { next, ..slot }), Some(id));
+    fn fill_bucket(&mut self, bucket: Bucket) {
+        let mut place = self.home(bucket.hash);
+        while let Some(Some(_)) = self.buckets.get(place) {
+            place = self.after(place);
+        }
+        if let Some(free) = self.buckets.get_mut(place) {
+            *free = Some(bucket);
         }
     }
 
-    /// Takes a slot that is empty already out of its chain.
-    fn unlink(&mut self, chain: usize, id: NodeId, next: Option<NodeId>) {
-        let Some(first) = self.chains.get_mut(chain) else { return };
-        if *first == Some(id) {
-            *first = next;
-            return;
+    /// Empties a bucket and moves those behind it up, so that none stands behind an empty one that it could stand in.
+    fn empty_bucket(&mut self, hash: u32, id: NodeId) {
+        let mut hole = self.home(hash);
+        while self.buckets.get(hole).copied().flatten().is_some_and(|bucket| bucket.id != id) {
+            hole = self.after(hole);
         }
-        let mut current = *first;
-        while let Some(slot) = current.and_then(|id| self.slots.get_mut(index(id))?.as_mut()) {
-            if slot.next == Some(id) {
-                slot.next = next;
-                return;
+        let mut place = self.after(hole);
+        while let Some(bucket) = self.buckets.get(place).copied().flatten() {
+            let mask = self.buckets.len() - 1;
+            let is_behind = |from: usize| place.wrapping_sub(from) & mask;
+            if is_behind(self.home(bucket.hash)) >= is_behind(hole) {
+                if let Some(free) = self.buckets.get_mut(hole) {
+                    *free = Some(bucket);
+                }
+                hole = place;
             }
-            current = slot.next;
+            place = self.after(place);
+        }
+        if let Some(emptied) = self.buckets.get_mut(hole) {
+            *emptied = None;
         }
     }
 
     fn grow(&mut self) {
-        self.chains = vec![None; (self.chains.len() * 2).max(64)];
+        self.buckets = vec![None; (self.buckets.len() * 2).max(64)];
         for index in 0..self.slots.len() {
-            let slot = self.slots.get_mut(index).and_then(Option::take);
-            if let (Some(id), Some(slot)) = (id_of(index), slot) {
-                self.link(id, slot);
+            let hash = self.slots.get(index).and_then(Option::as_ref).map(|slot| slot.hash);
+            if let (Some(id), Some(hash)) = (id_of(index), hash) {
+                self.fill_bucket(Bucket { hash, id });
             }
         }
     }
 
-    fn chain(&self, hash: u64) -> usize {
-        let mask = u64::try_from(self.chains.len()).unwrap_or(0).wrapping_sub(1);
-        usize::try_from(hash & mask).unwrap_or(0)
+    /// The bucket that a hash names. There is a power of two of them.
+    fn home(&self, hash: u32) -> usize {
+        usize::try_from(hash).unwrap_or(0) & self.buckets.len().wrapping_sub(1)
+    }
+
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & self.buckets.len().wrapping_sub(1)
     }
 }
 
@@ -227,14 +247,14 @@ fn id_of(index: usize) -> Option<NodeId> {
 }
 
 /// Eight bytes at a time, and the same everywhere.
-fn hash(name: &NodeName) -> u64 {
+fn hash(name: &NodeName) -> u32 {
     let bytes = name.as_str().as_bytes();
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(MIXER);
     let (words, rest) = bytes.as_chunks::<8>();
     let whole = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     let hash = rest.iter().fold(whole, |hash, byte| mix(hash, u64::from(*byte)));
-    // A multiplication mixes upwards only, and a chain is chosen by the lowest bits.
-    hash ^ (hash >> 32)
+    // A multiplication mixes upwards only: once more, so that the lowest bits of the upper half depend on all of them.
+    u32::try_from((hash ^ (hash >> 29)).wrapping_mul(MIXER) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use freeboard_kubernetes::kube::Client;
 use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
@@ -17,8 +19,21 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub(crate) metrics: Arc<Metrics>,
-    /// The API server answers.
+    /// The API server answered when it was asked last.
     pub(crate) is_ready: Arc<AtomicBool>,
+}
+
+/// How often the API server is asked whether it is there.
+const LOOK: Duration = Duration::from_secs(10);
+
+impl Health {
+    /// Keeps `is_ready` true: a replica that does not lead is ready too, as long as it could.
+    pub(crate) async fn watch(&self, client: Client) {
+        loop {
+            self.is_ready.store(client.apiserver_version().await.is_ok(), Ordering::Relaxed);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// Serves until the end of the program.
@@ -36,6 +51,6 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.is_ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the API server has not answered yet\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "the API server does not answer\n")
     }
 }

@@ -77,6 +77,7 @@ async fn run(options: Options) -> Result<()> {
     };
     tokio::select! {
         () = campaign => Ok(()),
+        () = health.watch(client.clone()) => Ok(()),
         outcome = http::serve(options.bind, health.clone()) => outcome,
         _ = stop.recv() => {
             // What is in flight has the time of the election to land.

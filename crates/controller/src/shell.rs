@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use freeboard_address::{NodeName, RangeName};
@@ -111,7 +110,6 @@ impl Shell {
         let now = self.now();
         match input {
             Input::Nodes(nodes, version) => {
-                self.health.is_ready.store(true, Ordering::Relaxed);
                 let nodes: Vec<_> = nodes.into_iter().map(|seen| self.note(seen)).collect();
                 tracing::info!(nodes = nodes.len(), version = version.0, "the nodes are listed");
                 self.engine.handle_nodes(nodes, version, now);

@@ -3,6 +3,7 @@
 //! Everything dies with the lab. The nodes are instances of the simulated VPC; their pods get addresses from the agent, which
 //! runs as a DaemonSet that is installed as on any cluster.
 
+mod bare;
 mod containerd;
 mod control_plane;
 mod node;
@@ -22,6 +23,7 @@ use crate::namespace::Namespace;
 use control_plane::ControlPlane;
 use node::Node;
 
+pub use bare::BareCluster;
 pub use containerd::Containerd;
 
 /// The name of the cluster in the kubeconfig.

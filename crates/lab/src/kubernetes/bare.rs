@@ -1,0 +1,118 @@
+//! A control plane without nodes: the real API server and etcd, for what needs no kubelet.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::{Cluster, ClusterOptions};
+use crate::error::LabError;
+use crate::isolation::LAB_DIRECTORY;
+use crate::lab::{Lab, LabOptions};
+use crate::namespace::Namespace;
+use crate::program::{Program, ProgramOptions};
+
+/// A network without a machine.
+const WORLD: &str = include_str!("bare.yaml");
+/// How long the kernel may take to remove the network of a lab that has ended.
+const LIMIT: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running control plane. It ends when it is dropped; then another may be started in the same program.
+pub struct BareCluster {
+    cluster: Cluster,
+    tools: PathBuf,
+    _lab: Lab,
+}
+
+impl BareCluster {
+    /// Starts a control plane with an empty store, from the programs in `tools`. Blocks until it is ready.
+    ///
+    /// # Errors
+    /// When a program is missing, cannot be started, or does not answer.
+    pub fn start(runtime: &Handle, tools: &Path) -> Result<Self, LabError> {
+        wait_for_the_lab_before()?;
+        // The control plane has its store and its keys there; one that was never started has none.
+        let _ = std::fs::remove_dir_all(Path::new(LAB_DIRECTORY).join("kubernetes"));
+        let world = freeboard_vpc_server::parse_world("the network without a machine", WORLD)
+            .map_err(|error| LabError::Cloud(error.to_string()))?;
+        let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
+        let lab = runtime.block_on(Lab::start(world, options))?;
+        let options = ClusterOptions { tools: tools.to_owned(), images: PathBuf::new() };
+        let cluster = Cluster::start(&lab, options)?;
+        Ok(Self { cluster, tools: tools.to_owned(), _lab: lab })
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The kubeconfig of a service account of `kube-system`, so that a program has the rights that its manifest gives it.
+    ///
+    /// # Errors
+    /// When there is no such account, or the file cannot be written.
+    pub fn kubeconfig_of(&self, account: &str) -> Result<PathBuf, LabError> {
+        let token = self.cluster.kubectl(&["create", "token", account, "-n", "kube-system"])?;
+        let path = Path::new(LAB_DIRECTORY).join(format!("{account}.kubeconfig"));
+        let write = || -> std::io::Result<()> {
+            let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(self.cluster.kubeconfig())?)?;
+            if let Some(user) = config.pointer_mut("/users/0/user") {
+                *user = serde_json::json!({"token": token.trim()});
+            }
+            std::fs::write(&path, config.to_string())
+        };
+        write().map_err(|source| LabError::Cloud(format!("cannot write {}: {source}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Starts a program beside the control plane.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_program(&self, executable: &Path, name: &str, arguments: &[String]) -> Result<Program, LabError> {
+        let host = Namespace::current("control-plane")?;
+        Program::start(
+            &host,
+            &ProgramOptions {
+                executable: executable.to_owned(),
+                arguments: arguments.to_vec(),
+                environment: Vec::new(),
+                log: Path::new(LAB_DIRECTORY).join(format!("{name}.log")),
+            },
+        )
+    }
+
+    /// Starts a kube-controller-manager that does nothing but give blocks of /24 of `cluster_cidr` to nodes.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_node_ipam(&self, cluster_cidr: &str, more: &[&str]) -> Result<Program, LabError> {
+        let mut arguments = vec![
+            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+            "--leader-elect=false".to_owned(),
+            "--controllers=node-ipam-controller".to_owned(),
+            "--allocate-node-cidrs=true".to_owned(),
+            format!("--cluster-cidr={cluster_cidr}"),
+            "--node-cidr-mask-size=24".to_owned(),
+            // The control plane's own manager has the usual port.
+            "--secure-port=10299".to_owned(),
+            format!("--cert-dir={LAB_DIRECTORY}/node-ipam-certs"),
+        ];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        self.start_program(&self.tools.join("kube-controller-manager"), "node-ipam", &arguments)
+    }
+}
+
+/// The kernel takes a network down a moment after its last user is gone, and there is one link to it in this namespace.
+fn wait_for_the_lab_before() -> Result<(), LabError> {
+    let started = Instant::now();
+    while std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|devices| devices.contains("eth0:")) {
+        if started.elapsed() > LIMIT {
+            return Err(LabError::Cloud("the network of the lab before is still there".to_owned()));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
