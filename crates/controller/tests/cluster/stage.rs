@@ -23,8 +23,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 const WORLD: &str = include_str!("world.yaml");
-/// What defines PodRange.
-const DEFINITION: &str = include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml");
+/// What defines the objects that the controller reads.
+const DEFINITIONS: [&str; 4] = [
+    include_str!("../../../../deploy/kubernetes/crds/eniconfigs.crd.k8s.amazonaws.com.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/nodeaddresses.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml"),
+];
 
 /// A cluster without nodes.
 pub(crate) struct Stage {
@@ -32,7 +37,7 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     tools: PathBuf,
     pub(crate) runtime: tokio::runtime::Runtime,
-    _lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 /// Fails unless `holds`.
@@ -41,8 +46,13 @@ pub(crate) fn require(holds: bool, what: impl Display) -> Outcome {
 }
 
 impl Stage {
-    /// Starts the control plane, and installs the definition of ranges.
+    /// Starts the control plane, and installs the definitions.
     pub(crate) fn set() -> Outcome<Self> {
+        Self::set_in(WORLD)
+    }
+
+    /// The same in another world.
+    pub(crate) fn set_in(world: &str) -> Outcome<Self> {
         let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
             "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
         )?;
@@ -50,26 +60,34 @@ impl Stage {
         // The control plane keeps its store and its keys there.
         let _ = std::fs::remove_dir_all(PathBuf::from(LAB_DIRECTORY).join("kubernetes"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let world = freeboard_vpc_server::parse_world("the test's world", WORLD)?;
+        let world = freeboard_vpc_server::parse_world("the test's world", world)?;
         // No machine, so neither agent nor plugin nor image.
         let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
         let lab = runtime.block_on(Lab::start(world, options))?;
         let cluster = Cluster::start(&lab, ClusterOptions { tools: tools.clone(), images: PathBuf::new() })?;
-        cluster.apply(DEFINITION)?;
-        cluster.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/podranges.ipam.freeboard.dev",
-            "--timeout=60s",
-        ])?;
+        for definition in DEFINITIONS {
+            cluster.apply(definition)?;
+        }
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
         let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
         let options = ClientOptions { access, server: None, user_agent: "freeboard-test/1".to_owned() };
         let client = runtime.block_on(connect(&options))?;
-        Ok(Self { client, cluster, tools, runtime, _lab: lab })
+        Ok(Self { client, cluster, tools, runtime, lab })
     }
 
     /// Starts a replica of the controller; each has a port of its own.
     pub(crate) fn start_controller(&self, name: &str, port: u16, more: &[&str]) -> Outcome<Program> {
+        self.start_controller_in(name, port, more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_controller_in(
+        &self,
+        name: &str,
+        port: u16,
+        more: &[&str],
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
         let mut arguments = vec![
             format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
             format!("--identity={name}"),
@@ -77,7 +95,7 @@ impl Stage {
             "--service-range=172.20.0.0/16".to_owned(),
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        self.start(PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller")), name, arguments)
+        self.start(PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller")), name, arguments, environment)
     }
 
     /// Starts kube-controller-manager with nothing but its node IPAM.
@@ -93,13 +111,20 @@ impl Stage {
             "--secure-port=10299".to_owned(),
             format!("--cert-dir={LAB_DIRECTORY}/node-ipam-certs"),
         ];
-        self.start(self.tools.join("kube-controller-manager"), "node-ipam", arguments)
+        self.start(self.tools.join("kube-controller-manager"), "node-ipam", arguments, &[])
     }
 
-    fn start(&self, executable: PathBuf, name: &str, arguments: Vec<String>) -> Outcome<Program> {
+    fn start(
+        &self,
+        executable: PathBuf,
+        name: &str,
+        arguments: Vec<String>,
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let log = PathBuf::from(LAB_DIRECTORY).join(format!("{name}.log"));
         let host = Namespace::current("control-plane")?;
-        Ok(Program::start(&host, &ProgramOptions { executable, arguments, environment: Vec::new(), log })?)
+        Ok(Program::start(&host, &ProgramOptions { executable, arguments, environment, log })?)
     }
 
     pub(crate) fn do_it<T>(
