@@ -181,6 +181,7 @@ impl Run {
         allocations.extend(state.conflicting);
         if !later {
             pool.handle_returned(state.returned, time);
+            pool.handle_intents(state.creating, time);
             pool.handle_restore(allocations, state.cooling, time);
         }
         let Some(node) = self.nodes.get_mut(index) else { return };
