@@ -243,6 +243,7 @@ impl Run {
             None if found.is_empty() => self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None }),
             None => self.after(SWEEP_APART, Event::Sweep { node, incarnation, found: Some(found) }),
             Some(first) => {
+                self.check_leftovers(node, found.intersection(first));
                 // Whether the deletion worked, the next look tells.
                 self.after(SWEEP_RETRY, Event::Sweep { node, incarnation, found: None });
                 for id in found.intersection(first) {
