@@ -233,7 +233,7 @@ impl Pool {
     }
 
     fn grant(&mut self, waiter: Waiter, address: Ipv4Addr, now: Timestamp) {
-        let Waiter { request, add, .. } = waiter;
+        let Waiter { request, add, since, .. } = waiter;
         self.waiting.forget(&add);
         // With a claim in quarantine, the sandbox asks anew and no longer uses what it had before.
         self.unserved.remove(&add.key);
@@ -242,7 +242,7 @@ impl Pool {
             self.unblock(claim.address, now);
         }
         let assignment = Arc::new(Assignment { key: add.key, pod: add.pod, since: now });
-        self.lean.arrived(now);
+        self.lean.arrived(since, now);
         let Some((interface, previous)) = self.store.assign(address, Arc::clone(&assignment)) else { return };
         let reply = assigned(interface, address);
         let revision = self.persist();
