@@ -63,7 +63,7 @@ pub(crate) fn run_freeboard(subcommand: &[&str], arguments: &[String]) -> Result
 
 /// Builds the programs and the peers and becomes `freeboard-bench <subcommand> <arguments>`.
 pub(crate) fn run_bench(subcommand: &[&str], arguments: &[String]) -> Result<()> {
-    tools::install(&[])?;
+    tools::install_peers()?;
     build()?;
     run_bench_alone(subcommand, arguments)
 }

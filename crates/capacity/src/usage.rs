@@ -5,8 +5,7 @@ use std::fmt;
 use freeboard_address::{Cidr, SubnetId, VpcId};
 use serde::Serialize;
 
-/// Addresses that EC2 keeps in every subnet: network, router, resolver, future use, broadcast.
-const RESERVED_PER_SUBNET: u64 = 5;
+use crate::RESERVED_PER_SUBNET;
 
 /// A part of a whole, in addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,14 +1,23 @@
 //! The program `freeboard`: demonstrates, explains, and starts the simulated cloud.
 
 mod agents;
+mod dashboard;
 mod demo;
 mod describe;
 mod doctor;
+#[cfg(feature = "cluster")]
+mod expand;
 mod explain;
+mod input;
 mod kubernetes;
 mod lab;
+mod layout;
+mod leaks;
+mod live;
+mod plan;
 mod programs;
 mod simulate;
+mod status;
 mod tree;
 mod vpc;
 mod yaml;
@@ -29,13 +38,24 @@ struct Arguments {
 enum Command {
     /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
+    /// Ranges as a tree with what is used, free and still fits; nodes; pods that wait.
+    Status(status::StatusArguments),
+    /// Pages on the loopback: ranges, maps of their addresses, pods that wait, what was found.
+    Dashboard(dashboard::DashboardArguments),
+    /// The expansions of a cluster: more room for its pods, proposed, approved and carried out.
+    #[cfg(feature = "cluster")]
+    Expand(expand::ExpandArguments),
     /// Say why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
+    /// What is held and nothing uses: interfaces and addresses, seen in two looks; repair is a dry run unless confirmed.
+    Leaks(leaks::LeaksArguments),
     /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
     Doctor(doctor::DoctorArguments),
+    /// What a change brings, where it breaks first, and the smallest change that gives so many pods room.
+    Plan(Box<plan::PlanArguments>),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     Simulate(simulate::SimulateArguments),
     /// The simulated clouds, alone.
@@ -46,9 +66,15 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Explain(command) => explain::run(&command),
+        Command::Explain(command) => return with_code("explain", explain::run(&command)),
+        #[cfg(feature = "cluster")]
+        Command::Expand(arguments) => expand::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
+        Command::Dashboard(arguments) => return with_code("dashboard", dashboard::run(&arguments)),
+        Command::Leaks(arguments) => return with_code("leaks", leaks::run(&arguments)),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Plan(arguments) => return with_code("plan", plan::run(&arguments)),
+        Command::Status(arguments) => return with_code("status", status::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
     };
@@ -59,4 +85,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The exit code of a command that looks: 0 nothing found, 1 something found, 2 bad usage or input that cannot be read.
+fn with_code(command: &str, outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        anstream::eprintln!("freeboard {command}: {error:#}");
+        ExitCode::from(2)
+    })
 }

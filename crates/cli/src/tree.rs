@@ -70,7 +70,8 @@ fn title(name: Option<&str>, id: &str, width: usize) -> String {
     if whole.chars().count() <= width { whole } else { short.unwrap_or(id).chars().take(width).collect() }
 }
 
-fn bar(usage: Usage) -> String {
+/// Eight cells for 100 %.
+pub(crate) fn bar(usage: Usage) -> String {
     let eighths = (usage.basis_points() * BAR_CELLS * 8).div_ceil(10_000);
     let whole = usize::try_from(eighths / 8).unwrap_or(0);
     let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][usize::try_from(eighths % 8).unwrap_or(0)];

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use freeboard_address::{Cidr, EniId, InstanceId, NodeName, PodKey, SubnetId, VpcId};
+use freeboard_address::{Cidr, EniId, InstanceId, NodeName, PodKey, RouteTableId, SubnetId, VpcId};
 use jiff::Timestamp;
 
-use crate::{Citation, Cited, Kind, Signal};
+use crate::{Citation, Cited, EksCluster, Instance, Kind, Peering, RouteTable, Signal};
 
 /// One block of a VPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub struct Interface {
     pub description: String,
     /// Addresses on it, the primary one included, each prefix as sixteen.
     pub addresses: u64,
+    /// Its own address.
+    pub primary: Option<Ipv4Addr>,
+    /// Its further addresses, each a /32, and prefixes, each a /28.
+    pub secondary: Vec<Cidr>,
     /// Whether it carries the tag of the Amazon VPC CNI.
     pub made_by_cni: bool,
 }
@@ -352,6 +356,14 @@ pub struct Facts {
     pub subnets: BTreeMap<SubnetId, Cited<Subnet>>,
     /// Interfaces.
     pub interfaces: BTreeMap<EniId, Cited<Interface>>,
+    /// Peerings by id.
+    pub peerings: BTreeMap<String, Cited<Peering>>,
+    /// Route tables.
+    pub route_tables: BTreeMap<RouteTableId, Cited<RouteTable>>,
+    /// Instances.
+    pub instances: BTreeMap<InstanceId, Cited<Instance>>,
+    /// Clusters of EKS by name.
+    pub eks_clusters: BTreeMap<String, Cited<EksCluster>>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, Cited<Node>>,
     /// Pods.

@@ -10,6 +10,7 @@ mod declaration;
 mod draft;
 mod facts;
 mod kind;
+mod network;
 pub mod reference;
 mod report;
 mod rules;
@@ -26,7 +27,8 @@ pub use facts::{
 /// The moments of the evidence.
 pub use jiff::Timestamp as Moment;
 pub use kind::Kind;
+pub use network::{EksCluster, Instance, Peering, PeeringSide, RouteTable};
 pub use report::{AppliedRemedy, Diagnosis, Figure, Finding, Place};
-pub use rules::diagnose;
+pub use rules::{address_in_name, diagnose};
 pub use signal::{Lead, Signal};
 pub use signals::SIGNALS;

@@ -6,6 +6,7 @@
 mod collector;
 mod document;
 mod excerpt;
+mod inventory;
 mod limits;
 mod log;
 mod piece;
@@ -16,4 +17,6 @@ mod tree;
 mod utf16;
 
 pub use collector::{Collector, Evidence, NotUnderstood, Problem};
-pub use source::{GatherError, Progress, gather};
+pub use document::short_name;
+pub use inventory::inventory;
+pub use source::{GatherError, Progress, gather, read_piece};

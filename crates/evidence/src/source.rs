@@ -125,3 +125,8 @@ impl Read for Counted<'_> {
         Ok(read)
     }
 }
+
+/// Reads one more piece, for example an answer of a program that was asked for it, under the name that it is cited by.
+pub fn read_piece(collector: &mut Collector, name: &str, input: &mut dyn Read) {
+    piece::read(collector, &name.into(), input);
+}

@@ -7,6 +7,7 @@ pub mod client;
 pub mod conditions;
 pub mod events;
 pub mod leader;
+pub mod lean_node;
 pub mod resources;
 pub mod taints;
 pub mod watch;

@@ -48,5 +48,4 @@ pub use limits::LimitTable;
 pub use metadata::{InterfaceMetadata, MetadataView};
 pub use model::*;
 pub use request::*;
-pub use vpc_cidr_rules::{CidrRefusal, check_association, check_vpc_cidr};
 pub use world::*;

@@ -1,6 +1,8 @@
 //! VPCs and their CIDR blocks.
 
-use freeboard_address::{AssociationId, Cidr, RouteTableId, SecurityGroupId, VpcId};
+use freeboard_address::{
+    AssociationId, Cidr, RouteTableId, SecurityGroupId, VpcId, check_association, check_vpc_block,
+};
 use jiff::Timestamp;
 
 use crate::cloud::{Cloud, after};
@@ -12,7 +14,7 @@ use crate::model::{
 };
 use crate::request::{AssociateVpcCidrBlock, CreateVpc, DeleteVpc, DisassociateVpcCidrBlock};
 use crate::timers::Timer;
-use crate::vpc_cidr_rules::{check_association, check_vpc_cidr};
+use crate::vpc_cidr_rules::block_refused;
 
 impl Cloud {
     /// CreateVpc: a VPC with its main route table and default security group; `pending` at first.
@@ -21,7 +23,7 @@ impl Cloud {
     /// `InvalidVpc.Range`, `VpcLimitExceeded`.
     pub fn create_vpc(&mut self, request: &CreateVpc, now: Timestamp) -> Result<Vpc, ApiError> {
         self.handle_timeout(now);
-        check_vpc_cidr(request.cidr_block).map_err(|refusal| refusal.to_api_error())?;
+        check_vpc_block(request.cidr_block).map_err(|refusal| block_refused(request.cidr_block, refusal))?;
         let tags = self.tags_for(&request.tag_specifications, &["vpc"])?;
         let limit = self.quotas.vpcs;
         if self.vpcs.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
@@ -228,7 +230,7 @@ impl Cloud {
     pub(crate) fn check_new_cidr(&self, vpc_id: &VpcId, cidr: Cidr) -> Result<(), ApiError> {
         let vpc = self.vpc(vpc_id)?;
         let present: Vec<Cidr> = vpc.cidr_block_associations.iter().map(|a| a.cidr_block).collect();
-        check_association(vpc.cidr_block, &present, cidr).map_err(|refusal| refusal.to_api_error())?;
+        check_association(vpc.cidr_block, &present, cidr).map_err(|refusal| block_refused(cidr, refusal))?;
         let limit = self.quotas.cidrs_per_vpc;
         if present.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             let text = format!("This network {vpc_id} has met its maximum number of allowed CIDRs: {limit}");

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-lab", 3),
     ("freeboard-simulator", 3),
     ("freeboard-agent", 4),
+    ("freeboard-controller", 4),
     ("freeboard-cni", 4),
     ("freeboard-cli", 4),
     ("freeboard-pause", 4),

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use freeboard_diagnosis::{Citation, Finding};
 
-use super::layout::{counted, item, mark, wrap};
 use super::overview::moment;
+use crate::layout::{counted, item, mark, wrap};
 
 const WIDTH: usize = 80;
 const INDENT: &str = "           ";

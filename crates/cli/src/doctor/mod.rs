@@ -1,10 +1,9 @@
 //! `freeboard doctor`: findings from any pile of files, nothing else needed.
 
 mod detail;
-mod layout;
 mod overview;
 
-use std::io::{IsTerminal, stdin};
+use std::io::stdin;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use freeboard_diagnosis::{Declaration, Diagnosis, catalogue, diagnose, reference};
-use freeboard_evidence::{Evidence, Progress, gather};
-use indicatif::{ProgressBar, ProgressStyle};
+use freeboard_evidence::{Evidence, gather};
 use serde_json::json;
+
+use crate::input::{Bar, shown};
 
 /// What to read, and how to tell.
 #[derive(Debug, Args)]
@@ -68,9 +68,9 @@ fn doctor(arguments: &DoctorArguments) -> Result<usize> {
         return Ok(0);
     }
     let started = Instant::now();
-    let mut progress = Bar::new(arguments.output);
+    let mut progress = Bar::new(arguments.output == Output::Text);
     let read = gather(&arguments.paths, &mut stdin(), &mut progress);
-    progress.bar.finish_and_clear();
+    progress.end();
     let evidence = read?;
     let diagnosis = diagnose(&evidence.facts);
     let took = started.elapsed();
@@ -104,7 +104,7 @@ fn tell(
             anstream::println!(
                 "{} was not found in this evidence.\n\n{}",
                 declaration.id,
-                layout::wrap(declaration.means, 80, "")
+                crate::layout::wrap(declaration.means, 80, "")
             );
         }
         for finding in found {
@@ -121,12 +121,6 @@ fn tell(
     }
 }
 
-fn shown(paths: &[PathBuf]) -> String {
-    let names: Vec<String> = paths.iter().take(3).map(|path| path.display().to_string()).collect();
-    let more = if paths.len() > 3 { " …" } else { "" };
-    format!("{}{more}", names.join(" "))
-}
-
 fn as_json(evidence: &Evidence, diagnosis: &Diagnosis, took: Duration) -> serde_json::Value {
     json!({
         "read": {
@@ -140,35 +134,4 @@ fn as_json(evidence: &Evidence, diagnosis: &Diagnosis, took: Duration) -> serde_
         "findings": diagnosis.findings,
         "ruled_out": diagnosis.ruled_out,
     })
-}
-
-/// Progress on a terminal; silent elsewhere.
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    fn new(output: Output) -> Self {
-        let is_wanted = output == Output::Text && std::io::stderr().is_terminal();
-        let bar = if is_wanted { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        // Known at the time of writing to be a valid template; a bar without a style is a bar too.
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}") {
-            bar.set_style(style);
-        }
-        Self { bar }
-    }
-}
-
-impl Progress for Bar {
-    fn found(&mut self, _: usize, bytes: u64) {
-        self.bar.set_length(bytes);
-    }
-
-    fn begin(&mut self, file: &str) {
-        self.bar.set_message(file.to_owned());
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        self.bar.inc(bytes);
-    }
 }

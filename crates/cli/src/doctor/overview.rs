@@ -6,7 +6,7 @@ use std::time::Duration;
 use freeboard_diagnosis::{Diagnosis, Finding, Severity};
 use freeboard_evidence::Evidence;
 
-use super::layout::{counted, grouped, item, mark, wrap};
+use crate::layout::{counted, grouped, item, mark, wrap};
 
 const WIDTH: usize = 80;
 /// Findings of one id that are listed one by one.

@@ -35,7 +35,8 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
 }
 
 /// The address in a node's name as EC2 makes it: `ip-10-0-208-27.ap-southeast-2.compute.internal`.
-pub(crate) fn address_in_name(name: &NodeName) -> Option<Ipv4Addr> {
+#[must_use]
+pub fn address_in_name(name: &NodeName) -> Option<Ipv4Addr> {
     let short = name.as_str().strip_prefix("ip-")?.split('.').next()?;
     short.replace('-', ".").parse().ok()
 }

@@ -1,5 +1,8 @@
 //! Answers of the aws CLI as JSON, whole or cut to a few keys by `--query`.
 
+mod network;
+
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use freeboard_address::{Cidr, EniId, InstanceId, SubnetId, VpcId};
@@ -20,10 +23,13 @@ type Reader = fn(&mut Facts, &mut Document<'_>, &Value);
 
 /// Reads an answer; says whether it was one.
 pub(super) fn read(collector: &mut Collector, document: &mut Document<'_>, value: &Value) -> bool {
-    let answers: [(&str, Kind, Reader); 3] = [
+    let answers: [(&str, Kind, Reader); 6] = [
         ("Subnets", Kind::Ec2Subnets, subnet),
         ("Vpcs", Kind::Ec2Vpcs, vpc),
         ("NetworkInterfaces", Kind::Ec2Interfaces, interface),
+        ("Reservations", Kind::Ec2Instances, network::reservation),
+        ("VpcPeeringConnections", Kind::AwsAnswer, network::peering),
+        ("RouteTables", Kind::AwsAnswer, network::route_table),
     ];
     for (key, kind, reader) in answers {
         if let Some(values) = value.get(key).and_then(Value::as_array) {
@@ -34,8 +40,9 @@ pub(super) fn read(collector: &mut Collector, document: &mut Document<'_>, value
             return true;
         }
     }
-    if value.get("Reservations").is_some_and(Value::is_array) {
-        collector.count(Kind::Ec2Instances);
+    if let Some(cluster) = value.get("cluster").filter(|cluster| network::is_cluster(cluster)) {
+        collector.count(Kind::AwsAnswer);
+        network::cluster(collector.facts(), document, cluster);
         return true;
     }
     if value.get("SubnetId").is_some() && value.get("CidrBlock").is_some() {
@@ -54,18 +61,8 @@ pub(super) fn read(collector: &mut Collector, document: &mut Document<'_>, value
         node_group(collector, document, group);
         return true;
     }
-    let known = [
-        "RouteTables",
-        "SecurityGroups",
-        "AvailabilityZones",
-        "InstanceTypes",
-        "VpcPeeringConnections",
-        "Tags",
-        "cluster",
-        "addon",
-        "Subnet",
-        "Addresses",
-    ];
+    let known =
+        ["SecurityGroups", "AvailabilityZones", "InstanceTypes", "Tags", "cluster", "addon", "Subnet", "Addresses"];
     if known.iter().any(|key| value.get(key).is_some_and(|inner| inner.is_array() || inner.is_object()))
         && value.get("metadata").is_none()
     {
@@ -130,7 +127,8 @@ fn subnet(facts: &mut Facts, document: &mut Document<'_>, value: &Value) {
 }
 
 /// The short end of a name that CloudFormation made: `…-stack-PublicSubnet01` is `PublicSubnet01`.
-pub(crate) fn short_name(name: &str) -> String {
+#[must_use]
+pub fn short_name(name: &str) -> String {
     name.rsplit_once("stack-").or_else(|| name.rsplit_once('/')).map_or(name, |(_, end)| end).to_owned()
 }
 
@@ -187,14 +185,21 @@ fn vpc(facts: &mut Facts, document: &mut Document<'_>, value: &Value) {
 fn interface(facts: &mut Facts, document: &mut Document<'_>, value: &Value) {
     let Some(id) = text(value, &["NetworkInterfaceId"]) else { return };
     let description = text(value, &["Description"]).unwrap_or_default();
-    let singles = list(value, &["PrivateIpAddresses"]).len();
-    let prefixes = list(value, &["Ipv4Prefixes"]).len();
+    let singles = list(value, &["PrivateIpAddresses"]);
+    let prefixes = list(value, &["Ipv4Prefixes"]);
+    let is_primary = |one: &&Value| one.get("Primary") == Some(&Value::Bool(true));
+    let address = |one: &Value| text(one, &["PrivateIpAddress"])?.parse::<Ipv4Addr>().ok();
+    let own = singles.iter().find(is_primary).and_then(address);
+    let further = singles.iter().filter(|one| !is_primary(one)).filter_map(address).map(Cidr::host);
+    let blocks = prefixes.iter().filter_map(|one| text(one, &["Ipv4Prefix"])?.parse::<Cidr>().ok());
     let read = Interface {
         subnet: text(value, &["SubnetId"]).map(SubnetId::new),
         status: text(value, &["Status"]).unwrap_or_default().to_owned(),
         instance: text(value, &["Attachment", "InstanceId"]).map(InstanceId::new),
         description: description.to_owned(),
-        addresses: u64::try_from(singles + prefixes * 16).unwrap_or(u64::MAX),
+        addresses: u64::try_from(singles.len() + prefixes.len() * 16).unwrap_or(u64::MAX),
+        primary: own.or_else(|| address(value)),
+        secondary: further.chain(blocks).collect(),
         made_by_cni: tag(value, CNI_TAG).is_some() || description.starts_with(CNI_DESCRIPTION),
     };
     let citation = document.cite(Kind::Ec2Interfaces, id);

@@ -7,7 +7,8 @@ mod google;
 mod kubernetes;
 mod trail;
 
-pub(crate) use ec2::{add_subnet, add_vpc, short_name};
+pub use ec2::short_name;
+pub(crate) use ec2::{add_subnet, add_vpc};
 pub(crate) use kubernetes::{about, add_node, add_pod};
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use freeboard_address::{AssociationId, Cidr, ReservationId, SubnetId, VpcId};
+use freeboard_address::{AssociationId, Cidr, ReservationId, SubnetId, VpcId, check_vpc_block};
 use jiff::Timestamp;
 
 use super::check::check;
@@ -22,7 +22,7 @@ use crate::model::{
     VpcCidrBlockAssociation,
 };
 use crate::timers::{Timer, Timers};
-use crate::vpc_cidr_rules::check_vpc_cidr;
+use crate::vpc_cidr_rules::block_refused;
 use crate::world::UpcomingIds;
 
 impl Cloud {
@@ -109,7 +109,7 @@ impl Cloud {
 
     fn load_vpc(&mut self, vpc: &WorldVpc) -> Result<(), WorldError> {
         let place = || format!("VPC {}", vpc.id);
-        check_vpc_cidr(vpc.cidr).map_err(|refusal| refused(place(), refusal.to_api_error()))?;
+        check_vpc_block(vpc.cidr).map_err(|refusal| refused(place(), block_refused(vpc.cidr, refusal)))?;
         self.add_vpc(&vpc.id, vpc.cidr, named_tags(vpc.name.as_ref(), &vpc.tags));
         for cidr in &vpc.secondary_cidrs {
             self.check_new_cidr(&vpc.id, *cidr).map_err(|error| refused(place(), error))?;

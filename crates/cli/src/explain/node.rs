@@ -1,10 +1,10 @@
-//! `freeboard explain`: why something is as it is, from those who know it.
+//! Why a node's address pool holds what it holds, from its own agent.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use clap::{Args, Subcommand};
+use clap::Args;
 use freeboard_pool::Decision;
 use http::Uri;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -17,13 +17,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 4 << 20;
 /// Lines fit into a terminal of this width.
 const WIDTH: usize = 80;
-
-/// What to explain.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ExplainCommand {
-    /// Why a node's address pool holds what it holds: its latest decisions, with the figures behind them
-    Node(NodeArguments),
-}
 
 /// Which node, and how much.
 #[derive(Debug, Args)]
@@ -40,13 +33,7 @@ pub(crate) struct NodeArguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &ExplainCommand) -> Result<()> {
-    match command {
-        ExplainCommand::Node(arguments) => explain_node(arguments),
-    }
-}
-
-fn explain_node(arguments: &NodeArguments) -> Result<()> {
+pub(super) fn run(arguments: &NodeArguments) -> Result<()> {
     let body = ask(&arguments.agent, "/v1/freeboard/decisions")?;
     let decisions: Vec<Decision> = serde_json::from_str(&body)
         .with_context(|| format!("{} does not list decisions; is it a Freeboard agent?", arguments.agent))?;
@@ -106,7 +93,7 @@ fn wrapped(head: &str, text: &str) -> String {
 }
 
 /// The body of a GET of `path` at an agent.
-fn ask(agent: &Uri, path: &str) -> Result<String> {
+pub(crate) fn ask(agent: &Uri, path: &str) -> Result<String> {
     if agent.scheme_str() != Some("http") {
         bail!("--agent is {agent}: expected a URL like http://127.0.0.1:61679");
     }
