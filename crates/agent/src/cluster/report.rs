@@ -24,14 +24,22 @@ const LOOK: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Figures that have changed, but nothing else, are written this often at most.
 const FIGURES: Duration = Duration::from_secs(10);
+/// A node that is full hopes for an address at each try; only when the hope has lasted this long is it believed.
+const BELIEVED: Duration = Duration::from_secs(15);
 /// What has not changed is written again after this long, so that an old object shows that its agent is gone.
 const HEARTBEAT: Duration = Duration::from_secs(300);
 
 /// Keeps them until the end of the process.
 pub(super) async fn keep(common: Common, node: watch::Receiver<Option<KnownNode>>) {
     let mut pool = common.pool.status();
-    let mut report =
-        Report { common, node, reach: Reach::new("what the agent says of this node"), condition: None, figures: None };
+    let mut report = Report {
+        common,
+        node,
+        reach: Reach::new("what the agent says of this node"),
+        condition: None,
+        hopes_since: None,
+        figures: None,
+    };
     loop {
         if let Err(error) = report.turn().await {
             report.reach.lost(&sentence(&error));
@@ -64,6 +72,7 @@ struct Report {
     node: watch::Receiver<Option<KnownNode>>,
     reach: Reach,
     condition: Option<Written<Condition>>,
+    hopes_since: Option<Instant>,
     figures: Option<Written<NodeAddressesStatus>>,
 }
 
@@ -75,6 +84,13 @@ impl Report {
         let now = Timestamp::now();
         let before = self.condition.as_ref().map(|written| &written.what).or(node.condition.as_ref());
         let condition = verdict::condition(&can_give, shown.view.tally, now).following(before);
+        let hope = verdict::is_hope(before, &condition);
+        let hopes_since = hope.then(|| self.hopes_since.unwrap_or_else(Instant::now));
+        self.hopes_since = hopes_since;
+        let condition = match (before, hopes_since) {
+            (Some(before), Some(since)) if since.elapsed() < BELIEVED => before.clone(),
+            _ => condition,
+        };
         self.write_condition(&condition, node.condition.as_ref()).await?;
         self.write_taints(&condition, &node).await?;
         self.write_figures(verdict::status(&shown.view, &condition, now), &node).await

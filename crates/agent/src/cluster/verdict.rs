@@ -19,6 +19,9 @@ pub(super) const START_TAINT: &str = "ipam.freeboard.dev/agent-not-ready";
 /// The taint of a node that has no address to give; its value is the cause.
 pub(super) const FULL_TAINT: &str = "ipam.freeboard.dev/no-addresses";
 
+/// The reason while no address is free, and EC2 is expected to give some.
+const OBTAINABLE: &str = "AddressesObtainable";
+
 /// The condition, from what an ADD would get now.
 pub(super) fn condition(can_give: &Result<(), Refusal>, tally: Tally, now: Timestamp) -> Condition {
     let of = |status, reason: &str, message: String| Condition::new(CONDITION, status, reason, message, now);
@@ -28,7 +31,7 @@ pub(super) fn condition(can_give: &Result<(), Refusal>, tally: Tally, now: Times
         }
         Ok(()) => of(
             ConditionStatus::True,
-            "AddressesObtainable",
+            OBTAINABLE,
             "every address of the node is used, and EC2 can give it more".to_owned(),
         ),
         Err(refusal) => {
@@ -36,6 +39,12 @@ pub(super) fn condition(can_give: &Result<(), Refusal>, tally: Tally, now: Times
             of(status, refusal.cause.as_str(), format!("{}. What helps: {}.", refusal.message, refusal.remedy))
         }
     }
+}
+
+/// Whether a condition that was `False` is to stay as it is for a while: no address is there yet, and the pool only hopes for
+/// one, because the pause after the last refusal is over.
+pub(super) fn is_hope(before: Option<&Condition>, now: &Condition) -> bool {
+    before.is_some_and(|before| before.status == ConditionStatus::False) && now.reason == OBTAINABLE
 }
 
 /// Whether the agent just does not know yet, or any more.
@@ -140,6 +149,15 @@ mod tests {
         assert_eq!(full.message, "subnet 10.0.208.0/27 is full (0 of 27 free). What helps: add a range.");
         assert_eq!(verdict(&refused(Cause::NotReady)).status, ConditionStatus::Unknown);
         assert_eq!(verdict(&Ok(())).reason, "AddressesObtainable");
+    }
+
+    #[test]
+    fn a_full_node_that_only_hopes_stays_full_for_a_while() {
+        let (full, hope) = (verdict(&refused(Cause::SubnetExhausted)), verdict(&Ok(())));
+        assert!(is_hope(Some(&full), &hope));
+        assert!(!is_hope(None, &hope) && !is_hope(Some(&hope), &hope));
+        let free = condition(&Ok(()), Tally { free: 1, ..Tally::default() }, Timestamp::UNIX_EPOCH);
+        assert!(!is_hope(Some(&full), &free), "an address is no hope");
     }
 
     #[test]
