@@ -6,6 +6,7 @@
 mod support;
 
 mod custom_networking;
+mod seed;
 mod signals;
 mod view;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             "custom_networking_follows_the_eniconfigs",
             trial(custom_networking::WORLD, custom_networking::play),
         ),
+        Trial::test("every_command_of_the_first_document_tells_the_truth", trial(seed::WORLD, seed::play)),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -180,6 +180,12 @@ fn pods_come_and_go_while_the_api_server_does(cluster: &mut Cluster, stage: &Sta
             Ok(if assigned <= 2 { Ok(()) } else { Err(format!("{assigned} are assigned")) })
         })?;
     }
+    // As long as one of them is marked as full, new pods would crowd on the other.
+    for node in cluster.node_names() {
+        wait_for(cluster, "the node can give addresses again", &["node", &node], |node| {
+            condition(node).0 == "True" && !taints(node).contains(&FULL_TAINT.to_owned())
+        })?;
+    }
     cluster.kubectl(&["scale", "deployment/web", "--replicas=10"])?;
     cluster.stop_api_server()?;
     for machine in stage.lab.machines() {
@@ -195,11 +201,6 @@ fn pods_come_and_go_while_the_api_server_does(cluster: &mut Cluster, stage: &Sta
     }
     cluster.start_api_server()?;
     running(cluster, 10)?;
-    for node in cluster.node_names() {
-        wait_for(cluster, "the node can give addresses again", &["node", &node], |node| {
-            condition(node).0 == "True" && !taints(node).contains(&FULL_TAINT.to_owned())
-        })?;
-    }
     cluster.kubectl(&["scale", "deployment/web", "--replicas=0"])?;
     for machine in stage.lab.machines() {
         wait_until(format!("{} gets back the addresses of its pods", machine.name), || {
