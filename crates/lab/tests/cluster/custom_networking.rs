@@ -9,27 +9,10 @@ use crate::support::{Outcome, Stage, require};
 use crate::view::{self, PATIENCE, event, items, running};
 
 /// One node in a small subnet, and a second range in its zone.
-pub(crate) const WORLD: &str = "
-region: ap-southeast-2
-account_id: '111122223333'
-seed: 8
-availability_zones: [{ name: ap-southeast-2a, id: apse2-az1 }]
-timing: { api_latency_milliseconds: 100, attach_seconds: 2, detach_seconds: 2, metadata_lag_seconds: 1 }
-vpcs:
-  - id: vpc-0a0000000000000a1
-    name: cluster
-    cidr: 10.0.0.0/16
-    secondary_cidrs: [100.64.0.0/20]
-    default_security_group: sg-0a0000000000000a1
-    subnets:
-      - { id: subnet-0a0000000000000a1, name: nodes, cidr: 10.0.16.0/28, zone: ap-southeast-2a }
-      - { id: subnet-0c0000000000000c1, name: pods, cidr: 100.64.1.0/24, zone: ap-southeast-2a }
-    route_tables: [{ id: rtb-0a0000000000000a1, main: true }]
-instances:
-  - id: i-0a0000000000000a1
-    type: t3.medium
-    interfaces: [{ id: eni-0a0000000000000a1, subnet: subnet-0a0000000000000a1, address: 10.0.16.10 }]
-";
+pub(crate) const WORLD: &str = one_node!(
+    "[100.64.0.0/20]",
+    "      - { id: subnet-0c0000000000000c1, name: pods, cidr: 100.64.1.0/24, zone: ap-southeast-2a }"
+);
 
 pub(crate) fn play(stage: &Stage) -> Outcome {
     let cluster = Cluster::start(&stage.lab, view::options()?)?;

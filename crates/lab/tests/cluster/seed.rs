@@ -12,25 +12,7 @@ use crate::support::{Outcome, Stage, held, require, wait_until};
 use crate::view::{self, event, running, wait_for};
 
 /// One node in a small subnet of the primary range, and no secondary range yet.
-pub(crate) const WORLD: &str = "
-region: ap-southeast-2
-account_id: '111122223333'
-seed: 9
-availability_zones: [{ name: ap-southeast-2a, id: apse2-az1 }]
-timing: { api_latency_milliseconds: 100, attach_seconds: 2, detach_seconds: 2, metadata_lag_seconds: 1 }
-vpcs:
-  - id: vpc-0a0000000000000a1
-    name: cluster
-    cidr: 10.0.0.0/16
-    default_security_group: sg-0a0000000000000a1
-    subnets:
-      - { id: subnet-0a0000000000000a1, name: nodes, cidr: 10.0.16.0/28, zone: ap-southeast-2a }
-    route_tables: [{ id: rtb-0a0000000000000a1, main: true }]
-instances:
-  - id: i-0a0000000000000a1
-    type: t3.medium
-    interfaces: [{ id: eni-0a0000000000000a1, subnet: subnet-0a0000000000000a1, address: 10.0.16.10 }]
-";
+pub(crate) const WORLD: &str = one_node!("[]", "");
 const VPC: &str = "vpc-0a0000000000000a1";
 /// Pods that the small subnet has addresses for.
 const ROOM: usize = 9;
@@ -50,7 +32,7 @@ pub(crate) fn play(stage: &Stage) -> Outcome {
     event(&cluster, "Pod", "SubnetExhausted", &["no address", "10.0.16.0/28"])?;
     running(&cluster, ROOM)?;
     section_6_primary_and_secondary(&cluster, stage, &machine)?;
-    section_8_1_a_secondary_range(stage)?;
+    section_8_1_a_secondary_range(&cluster, stage)?;
     section_7_2_a_larger_pool(&cluster, &machine)?;
     section_7_1_usage(&cluster, &machine)?;
     section_8_2_addresses_of_pods(&cluster)?;
@@ -81,12 +63,18 @@ fn section_6_primary_and_secondary(cluster: &Cluster, stage: &Stage, machine: &M
 }
 
 /// The document's own example is refused by EC2 beside a 10.0.0.0/16, and 100.64.0.0/16 takes its place.
-fn section_8_1_a_secondary_range(stage: &Stage) -> Outcome {
+fn section_8_1_a_secondary_range(cluster: &Cluster, stage: &Stage) -> Outcome {
     let associate = ["associate-vpc-cidr-block", "--vpc-id", VPC, "--cidr-block"];
     let refused = aws(stage, &[&associate[..], &["172.20.0.0/16"]].concat())?;
     let said = String::from_utf8_lossy(&refused.stderr).trim().to_owned();
     require(!refused.status.success() && said.contains("172.20.0.0/16"), format!("EC2 refuses it: {said}"))?;
     eprintln!("EC2 on 172.20.0.0/16: {said}");
+    let planned = plan(cluster, stage, "172.20.0.0/16")?;
+    require(
+        planned.contains("172.20.0.0/16") && planned.contains("restricted"),
+        format!("the plan says why: {planned}"),
+    )?;
+    eprintln!("{planned}");
     json_of(&aws(stage, &[&associate[..], &["100.64.0.0/16"]].concat())?)?;
     let subnet = [
         "create-subnet",
@@ -104,6 +92,23 @@ fn section_8_1_a_secondary_range(stage: &Stage) -> Outcome {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(if output.status.success() { Ok(()) } else { Err(said) })
     })
+}
+
+/// What `freeboard plan` says of one more block, from what kubectl and the aws CLI show.
+fn plan(cluster: &Cluster, stage: &Stage, block: &str) -> Outcome<String> {
+    let dump = tempfile::tempdir()?;
+    std::fs::write(dump.path().join("cluster.json"), cluster.kubectl(&["get", "nodes,pods", "-A", "-o", "json"])?)?;
+    for what in ["vpcs", "subnets", "network-interfaces", "instances", "route-tables", "vpc-peering-connections"] {
+        let shown = json_of(&aws(stage, &[&format!("describe-{what}")])?)?;
+        std::fs::write(dump.path().join(format!("{what}.json")), shown.to_string())?;
+    }
+    let said = freeboard(&["plan", &dump.path().display().to_string(), "--add-cidr", block])?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr)))
+}
+
+/// Runs `freeboard`.
+fn freeboard(arguments: &[&str]) -> Outcome<Output> {
+    Ok(Command::new(variable("FREEBOARD_PROGRAMS")?.join("freeboard")).args(arguments).output()?)
 }
 
 /// `kubectl edit configmap aws-node`: what is edited counts at once, and the pods that wait get addresses of the new range.
@@ -166,10 +171,8 @@ fn section_7_4_leaks(cluster: &Cluster, stage: &Stage, machine: &Machine) -> Out
         ],
     )?)?;
     let interface = leaked["NetworkInterface"]["NetworkInterfaceId"].as_str().unwrap_or_default().to_owned();
-    let freeboard = variable("FREEBOARD_PROGRAMS")?.join("freeboard");
-    let found = Command::new(freeboard)
-        .args(["leaks", "--ec2", &stage.lab.ec2_endpoint(), "--region", stage.lab.region(), "--interval", "1"])
-        .output()?;
+    let endpoint = stage.lab.ec2_endpoint();
+    let found = freeboard(&["leaks", "--ec2", &endpoint, "--region", stage.lab.region(), "--interval", "1"])?;
     let said = String::from_utf8_lossy(&found.stdout).into_owned();
     require(found.status.code() == Some(1) && said.contains(&interface), format!("{interface} is a leak: {said}"))?;
     eprintln!("{said}");

@@ -1,5 +1,7 @@
 //! The cluster as a person sees it through kubectl.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ pub(crate) fn taints(node: &Value) -> Vec<String> {
     taints.into_iter().flatten().filter_map(|taint| Some(taint["key"].as_str()?.to_owned())).collect()
 }
 
-/// A Deployment of pods that do nothing.
+/// A Deployment whose pods spread over the nodes and do nothing.
 pub(crate) fn deployment(replicas: usize) -> String {
     format!(
         "
@@ -80,6 +82,11 @@ spec:
     spec:
       terminationGracePeriodSeconds: 1
       automountServiceAccountToken: false
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: DoNotSchedule
+          labelSelector: {{ matchLabels: {{ app: web }} }}
       containers:
         - {{ name: web, image: 'localhost/pause:1', imagePullPolicy: Never }}
 "
