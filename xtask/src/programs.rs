@@ -7,18 +7,20 @@ use anyhow::Result;
 
 use crate::{command, image, tools};
 
-/// Builds `freeboard`, `freeboard-agent` and the static plugin `aws-cni` in release.
+/// Builds `freeboard`, `freeboard-agent` and the static plugin `aws-cni` in release, whole.
 pub(crate) fn build() -> Result<()> {
+    build_with(&[])
+}
+
+/// The same without what only a cluster needs, which takes as long to build as much of the rest: for a demo without Kubernetes.
+fn build_without_cluster() -> Result<()> {
+    build_with(&["--no-default-features"])
+}
+
+fn build_with(features: &[&str]) -> Result<()> {
     command::step("build freeboard and freeboard-agent", || {
-        command::run(command::cargo().args([
-            "build",
-            "--locked",
-            "--release",
-            "-p",
-            "freeboard-cli",
-            "-p",
-            "freeboard-agent",
-        ]))
+        let packages = ["-p", "freeboard-cli", "-p", "freeboard-agent"];
+        command::run(command::cargo().args(["build", "--locked", "--release"]).args(packages).args(features))
     })?;
     command::step("build the plugin aws-cni, static", || build_static("freeboard-cni", "aws-cni"))
 }
@@ -52,16 +54,16 @@ pub(crate) fn run_lab(arguments: &[String]) -> Result<()> {
     command::become_program(&mut freeboard)
 }
 
-/// Builds the programs and becomes `freeboard <subcommand> <arguments>`.
+/// Builds the programs, without what only a cluster needs, and becomes `freeboard <subcommand> <arguments>`.
 pub(crate) fn run_freeboard(subcommand: &[&str], arguments: &[String]) -> Result<()> {
-    build()?;
+    build_without_cluster()?;
     let program = directory().join("freeboard");
     command::become_program(Command::new(program).args(subcommand).args(arguments))
 }
 
 /// Builds the programs and the peers and becomes `freeboard-bench <subcommand> <arguments>`.
 pub(crate) fn run_bench(subcommand: &[&str], arguments: &[String]) -> Result<()> {
-    tools::install(&[])?;
+    tools::install_peers()?;
     build()?;
     run_bench_alone(subcommand, arguments)
 }

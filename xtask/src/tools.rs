@@ -196,8 +196,18 @@ pub(crate) fn install(names: &[String]) -> Result<()> {
 
 /// Installs what a cluster in the lab needs.
 pub(crate) fn install_kubernetes() -> Result<()> {
-    let programs = GO_PROGRAMS.iter().filter(|program| program.module.directory != PEERS.directory);
-    let names: Vec<String> = programs.map(|program| program.name).chain([RUNC]).map(str::to_owned).collect();
+    install_modules(|module| module != PEERS.directory, RUNC)
+}
+
+/// Installs what Freeboard is measured against on a node.
+pub(crate) fn install_peers() -> Result<()> {
+    install_modules(|module| module == PEERS.directory, IPTABLES)
+}
+
+/// Installs the Go programs of some modules, and what they need of the system.
+fn install_modules(of: impl Fn(&str) -> bool, needed: &str) -> Result<()> {
+    let programs = GO_PROGRAMS.iter().filter(|program| of(program.module.directory));
+    let names: Vec<String> = programs.map(|program| program.name).chain([needed]).map(str::to_owned).collect();
     install(&names)
 }
 

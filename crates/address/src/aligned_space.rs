@@ -1,12 +1,12 @@
 //! Which aligned blocks of a range are free: found, taken and given back in a time that does not grow with their number.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::Cidr;
+use crate::number_set::NumberSet;
 
 /// Prefix lengths, /0 to /32.
-const LENGTHS: usize = 33;
+const LENGTHS: u8 = 33;
 
 /// In which lengths free blocks exist: all that is needed to know where a block would be cut, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,20 +25,34 @@ impl FreeLengths {
     pub fn largest(self) -> Option<u8> {
         (self.0 != 0).then(|| to_u8(self.0.trailing_zeros()))
     }
+
+    /// The lengths of `length` and less in which free blocks exist, the narrowest blocks first.
+    fn up_to(self, length: u8) -> impl Iterator<Item = u8> {
+        let mut next = Some(length);
+        std::iter::from_fn(move || {
+            let found = self.best_fit(next?)?;
+            next = found.checked_sub(1);
+            Some(found)
+        })
+    }
+
+    /// The lengths above `length` in which free blocks exist.
+    fn longer_than(self, length: u8) -> impl Iterator<Item = u8> {
+        self.up_to(32).take_while(move |found| *found > length)
+    }
 }
 
 /// The free space of one range as the fewest aligned blocks that make it up, so that blocks of mixed sizes can be placed
 /// where they break the least.
 ///
 /// [`crate::FreeSpace`] answers the same questions for single addresses and long runs; this index answers those for blocks:
-/// the smallest free block that holds a wanted one, and the largest that is left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// the smallest free block that holds a wanted one, and the largest that is left. Each length has a set of numbers of its own: block
+/// 0 of a length is the first of that length in the range.
+#[derive(Clone, Debug)]
 pub struct AlignedSpace {
     range: Cidr,
-    /// Network address of each maximal free block → its length.
-    by_address: BTreeMap<u32, u8>,
-    /// The same blocks by length.
-    by_length: Vec<BTreeSet<u32>>,
+    /// The maximal free blocks of each length.
+    by_length: Vec<NumberSet>,
     /// Bit `n` is set while a maximal free block of length `n` exists.
     lengths: FreeLengths,
     free: u64,
@@ -49,7 +63,7 @@ impl AlignedSpace {
     #[must_use]
     pub fn all_free(range: Cidr) -> Self {
         let mut space = Self::none_free(range);
-        space.insert(u32::from(range.network()), range.length());
+        space.insert(0, range.length());
         space.free = range.size();
         space
     }
@@ -57,13 +71,8 @@ impl AlignedSpace {
     /// An index of `range` in which nothing is free.
     #[must_use]
     pub fn none_free(range: Cidr) -> Self {
-        Self {
-            range,
-            by_address: BTreeMap::new(),
-            by_length: vec![BTreeSet::new(); LENGTHS],
-            lengths: FreeLengths::default(),
-            free: 0,
-        }
+        let blocks = |length: u8| NumberSet::below_power(u32::from(length.saturating_sub(range.length())));
+        Self { range, by_length: (0..LENGTHS).map(blocks).collect(), lengths: FreeLengths::default(), free: 0 }
     }
 
     /// The range that this index speaks of.
@@ -82,7 +91,7 @@ impl AlignedSpace {
     #[must_use]
     pub fn free_blocks(&self, length: u8) -> u64 {
         let usable = self.by_length.iter().enumerate().take(usize::from(length) + 1);
-        usable.map(|(wider, blocks)| to_u64(blocks.len()) << (usize::from(length) - wider)).sum()
+        usable.map(|(wider, blocks)| blocks.len() << (usize::from(length) - wider)).sum()
     }
 
     /// The length of the largest free block: what could be handed out in one piece.
@@ -112,16 +121,16 @@ impl AlignedSpace {
     /// Takes a block of `length` bits: the lowest of the smallest free blocks that hold it, so that larger ones stay whole.
     pub fn allocate(&mut self, length: u8) -> Option<Cidr> {
         let wider = self.best_fit(length)?;
-        let network = *self.by_length.get(usize::from(wider))?.first()?;
-        let block = Cidr::containing(Ipv4Addr::from(network), length).ok()?;
-        self.cut(network, wider, block);
+        let number = self.by_length.get(usize::from(wider))?.first()?;
+        let block = Cidr::containing(self.block(number, wider)?.network(), length).ok()?;
+        self.cut(wider, block);
         Some(block)
     }
 
     /// Takes exactly `part`. Returns false, and changes nothing, unless all of it was free.
     pub fn take(&mut self, part: Cidr) -> bool {
-        let Some((network, length)) = self.holder(part) else { return false };
-        self.cut(network, length, part);
+        let Some(length) = self.holder(part) else { return false };
+        self.cut(length, part);
         true
     }
 
@@ -130,91 +139,116 @@ impl AlignedSpace {
         if self.take(part) {
             return part.size();
         }
-        let (first, last) = (u32::from(part.network()), u32::from(part.last()));
-        let inside: Vec<(u32, u8)> = self.by_address.range(first..=last).map(|(n, l)| (*n, *l)).collect();
         let before = self.free;
-        for (network, length) in inside {
-            self.remove(network, length);
-            self.free -= 1u64 << (32 - u32::from(length));
+        for inside in self.blocks_inside(part) {
+            self.remove(self.number(inside.network(), inside.length()), inside.length());
+            self.free -= inside.size();
         }
         before - self.free
     }
 
     /// Makes all of `part` free again. Returns false, and changes nothing, unless it lies in the range and all of it was taken.
     pub fn give(&mut self, part: Cidr) -> bool {
-        let (mut network, mut length) = (u32::from(part.network()), part.length());
         if !self.range.contains_block(part) || self.touches(part) {
             return false;
         }
         self.free += part.size();
-        while length > self.range.length() {
-            let buddy = network ^ (1u32 << (32 - u32::from(length)));
-            if self.by_address.get(&buddy) != Some(&length) {
-                break;
-            }
-            self.remove(buddy, length);
-            network = network.min(buddy);
+        let (mut number, mut length) = (self.number(part.network(), part.length()), part.length());
+        // Two halves make a whole.
+        while length > self.range.length() && self.has(number ^ 1, length) {
+            self.remove(number ^ 1, length);
+            number >>= 1;
             length -= 1;
         }
-        self.insert(network, length);
+        self.insert(number, length);
         true
     }
 
     /// The free blocks in address order: the fewest that make up the free space.
-    pub fn blocks(&self) -> impl Iterator<Item = Cidr> + '_ {
-        self.by_address.iter().filter_map(|(network, length)| block(*network, *length))
+    pub fn blocks(&self) -> impl Iterator<Item = Cidr> + use<> {
+        self.blocks_in(self.range)
     }
 
     /// The free blocks inside `part`; the one that contains it, when it is wholly free.
-    pub fn blocks_in(&self, part: Cidr) -> impl Iterator<Item = Cidr> + '_ {
-        let around = self.holder(part).and_then(|(network, length)| block(network, length));
-        let (first, last) = match around {
-            Some(_) => (1, 0),
-            None => (u64::from(u32::from(part.network())), u64::from(u32::from(part.last()))),
-        };
-        let bounds = (first <= last).then_some((to_u32(first), to_u32(last)));
-        let inside = bounds.into_iter().flat_map(|(first, last)| self.by_address.range(first..=last));
-        around.into_iter().chain(inside.filter_map(|(network, length)| block(*network, *length)))
+    pub fn blocks_in(&self, part: Cidr) -> impl Iterator<Item = Cidr> + use<> {
+        let around = self.holder(part).and_then(|length| Cidr::containing(part.network(), length).ok());
+        around.map_or_else(|| self.blocks_inside(part), |around| vec![around]).into_iter()
     }
 
     /// Whether any address of `part` is free.
     #[must_use]
     pub fn touches(&self, part: Cidr) -> bool {
-        // Free blocks are disjoint, so the last one that begins in or before `part` is the only one to look at.
-        let last = self.by_address.range(..=u32::from(part.last())).next_back();
-        last.and_then(|(network, length)| block(*network, *length)).is_some_and(|free| free.overlaps(part))
+        if part.contains_block(self.range) {
+            return self.free > 0;
+        }
+        let is_part_free = |length| self.numbers_inside(part, length).next().is_some();
+        self.range.contains_block(part)
+            && (self.holder(part).is_some() || self.lengths.longer_than(part.length()).any(is_part_free))
     }
 
-    /// The maximal free block that contains `part`.
-    fn holder(&self, part: Cidr) -> Option<(u32, u8)> {
-        let (network, length) = self.by_address.range(..=u32::from(part.network())).next_back()?;
-        block(*network, *length)?.contains_block(part).then_some((*network, *length))
+    /// The length of the maximal free block that contains `part`.
+    fn holder(&self, part: Cidr) -> Option<u8> {
+        if !self.range.contains_block(part) {
+            return None;
+        }
+        let is_free = |length: &u8| self.has(self.number(part.network(), *length), *length);
+        self.lengths.up_to(part.length()).find(is_free)
     }
 
-    /// Takes `part` out of the free block at `network`; the rest stays, in the fewest pieces.
-    fn cut(&mut self, network: u32, length: u8, part: Cidr) {
-        self.remove(network, length);
-        let target = u32::from(part.network());
+    /// The free blocks that lie wholly in `part`, in address order.
+    fn blocks_inside(&self, part: Cidr) -> Vec<Cidr> {
+        let part = if part.contains_block(self.range) { self.range } else { part };
+        if !self.range.contains_block(part) {
+            return Vec::new();
+        }
+        let lengths = self.lengths.up_to(32).filter(|length| *length >= part.length());
+        let of_length = |length| self.numbers_inside(part, length).filter_map(move |number| self.block(number, length));
+        let mut blocks: Vec<Cidr> = lengths.flat_map(of_length).collect();
+        blocks.sort_unstable();
+        blocks
+    }
+
+    /// The numbers of the free blocks of `length` bits in `part`, which lies in the range and is no narrower.
+    fn numbers_inside(&self, part: Cidr, length: u8) -> impl Iterator<Item = u32> + '_ {
+        let (first, last) = (self.number(part.network(), length), self.number(part.last(), length));
+        self.by_length.get(usize::from(length)).into_iter().flat_map(move |blocks| blocks.range(first, last))
+    }
+
+    /// Takes `part` out of the maximal free block of `length` bits around it; the rest stays, in the fewest pieces.
+    fn cut(&mut self, length: u8, part: Cidr) {
+        self.remove(self.number(part.network(), length), length);
         for narrower in length + 1..=part.length() {
-            let bit = 1u32 << (32 - u32::from(narrower));
-            let path = target & !(bit - 1);
-            self.insert(path ^ bit, narrower);
+            self.insert(self.number(part.network(), narrower) ^ 1, narrower);
         }
         self.free -= part.size();
     }
 
-    fn insert(&mut self, network: u32, length: u8) {
-        self.by_address.insert(network, length);
+    /// The number of the block of `length` bits around `address`, which lies in the range.
+    fn number(&self, address: Ipv4Addr, length: u8) -> u32 {
+        let offset = u32::from(address).wrapping_sub(u32::from(self.range.network()));
+        offset.checked_shr(32 - u32::from(length)).unwrap_or(0)
+    }
+
+    /// The block of `length` bits with this number.
+    fn block(&self, number: u32, length: u8) -> Option<Cidr> {
+        let offset = number.checked_shl(32 - u32::from(length)).unwrap_or(0);
+        Cidr::containing(Ipv4Addr::from(u32::from(self.range.network()) + offset), length).ok()
+    }
+
+    fn has(&self, number: u32, length: u8) -> bool {
+        self.by_length.get(usize::from(length)).is_some_and(|blocks| blocks.contains(number))
+    }
+
+    fn insert(&mut self, number: u32, length: u8) {
         if let Some(blocks) = self.by_length.get_mut(usize::from(length)) {
-            blocks.insert(network);
+            blocks.insert(number);
         }
         self.lengths.0 |= 1u64 << length;
     }
 
-    fn remove(&mut self, network: u32, length: u8) {
-        self.by_address.remove(&network);
+    fn remove(&mut self, number: u32, length: u8) {
         if let Some(blocks) = self.by_length.get_mut(usize::from(length)) {
-            blocks.remove(&network);
+            blocks.remove(number);
             if blocks.is_empty() {
                 self.lengths.0 &= !(1u64 << length);
             }
@@ -222,17 +256,14 @@ impl AlignedSpace {
     }
 }
 
-fn block(network: u32, length: u8) -> Option<Cidr> {
-    Cidr::containing(Ipv4Addr::from(network), length).ok()
+/// Two indexes are the same when the same is free of the same range.
+impl PartialEq for AlignedSpace {
+    fn eq(&self, other: &Self) -> bool {
+        self.range == other.range && self.free == other.free && self.blocks().eq(other.blocks())
+    }
 }
 
-fn to_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn to_u32(address: u64) -> u32 {
-    u32::try_from(address).unwrap_or(u32::MAX)
-}
+impl Eq for AlignedSpace {}
 
 fn to_u8(bits: u32) -> u8 {
     u8::try_from(bits).unwrap_or(u8::MAX)

@@ -35,6 +35,9 @@ pub enum CidrError {
 }
 
 impl Cidr {
+    /// All of IPv4, 0.0.0.0/0.
+    pub const EVERYTHING: Self = Self { network: 0, length: 0 };
+
     /// The block of `length` bits that contains `address`; host bits are cleared, as EC2 does.
     ///
     /// # Errors

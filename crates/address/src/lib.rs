@@ -4,14 +4,17 @@
 
 mod aligned_space;
 mod association;
+mod block_size;
 mod cidr;
 mod free_space;
 mod id;
 mod mac;
+mod number_set;
 mod quantity;
 
 pub use aligned_space::{AlignedSpace, FreeLengths};
 pub use association::{AssociationRefusal, check_association, check_vpc_block};
+pub use block_size::{AddressesPerPod, BlockLengthRefused, BlockSize, PodBits};
 pub use cidr::{Cidr, CidrError};
 pub use free_space::FreeSpace;
 pub use id::{

@@ -16,6 +16,8 @@ use crate::node_service::NodeService;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The names under which health is asked for: the server as a whole, and the incumbent's.
 const HEALTH: [&str; 2] = ["", "grpc.health.v1.aws-node"];
+/// The name under which it is asked whether the start is finished.
+pub const READY: &str = "freeboard.ready";
 /// Larger than any request of the plugin, GC with all its attachments included.
 const LARGEST_REQUEST_BYTES: usize = 1024 * 1024;
 
@@ -29,6 +31,13 @@ pub async fn serve(listener: UnixListener, cni: CniService, node: NodeService) -
     for name in HEALTH {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
+    health.set_service_status(READY, ServingStatus::NotServing).await;
+    let mut status = node.pool.status();
+    tokio::spawn(async move {
+        if status.wait_for(|status| status.ready).await.is_ok() {
+            health.set_service_status(READY, ServingStatus::Serving).await;
+        }
+    });
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 const CONFLIST: &str = "10-aws.conflist";
 /// The name under which the runtime executes the plugin.
 const PLUGIN: &str = "aws-cni";
-/// The reference plugin for host ports.
-const PORTMAP: &str = "portmap";
 
 /// A file could not be written, installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +23,9 @@ pub struct HostFileError {
     error: io::Error,
 }
 
-/// The CNI configuration, as the settings want it: our plugin, and after it the reference plugin for host ports where the host
-/// has it. Without it our plugin refuses a pod with host ports instead of starting it without them.
+/// The CNI configuration, as the settings want it: our plugin alone, which sets up host ports too.
 #[must_use]
 pub fn render(settings: &Settings) -> String {
-    let has_portmap = settings.host_cni_bin_path.join(PORTMAP).is_file();
     let mut plugin = json!({
         "name": "aws-cni",
         "type": PLUGIN,
@@ -39,7 +35,7 @@ pub fn render(settings: &Settings) -> String {
         "podSGEnforcingMode": "strict",
         "pluginLogFile": settings.plugin_log_file.to_string(),
         "pluginLogLevel": level(settings.plugin_log_level),
-        "capabilities": {"portMappings": !has_portmap, "io.kubernetes.cri.pod-annotations": true},
+        "capabilities": {"portMappings": true, "io.kubernetes.cri.pod-annotations": true},
     });
     // Only where they differ from what the plugin takes anyway, so that the incumbent's plugin meets no unknown key.
     let (socket, tombstones) =
@@ -52,11 +48,7 @@ pub fn render(settings: &Settings) -> String {
             fields.insert("tombstoneDir".to_owned(), tombstones.into());
         }
     }
-    let mut plugins = vec![plugin];
-    if has_portmap {
-        plugins.push(json!({"type": PORTMAP, "capabilities": {"portMappings": true}, "snat": true}));
-    }
-    let mut list = json!({"cniVersion": settings.cni_version, "name": "aws-cni", "plugins": plugins});
+    let mut list = json!({"cniVersion": settings.cni_version, "name": "aws-cni", "plugins": [plugin]});
     // With 1.1.0 the runtime may ask for CHECK, which this plugin answers; the incumbent's configuration forbids it.
     if settings.cni_version != "1.1.0"
         && let Value::Object(fields) = &mut list
@@ -171,24 +163,12 @@ mod tests {
         assert_eq!(list["plugins"][0]["vethPrefix"], "eni");
         assert_eq!(list["plugins"][0]["agentSocket"], "/run/x.sock");
         assert_eq!(list["plugins"][0]["tombstoneDir"], Value::Null);
+        assert_eq!(list["plugins"][0]["capabilities"]["portMappings"], true);
+        assert_eq!(list["plugins"].as_array().unwrap().len(), 1, "no plugin has to follow for host ports");
         assert_eq!(std::fs::read_dir(directory.path().join("net.d")).unwrap().count(), 1);
         withdraw_conflist(&settings).unwrap();
         withdraw_conflist(&settings).unwrap();
         assert_eq!(std::fs::read_dir(directory.path().join("net.d")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn host_ports_are_left_to_the_reference_plugin_where_the_host_has_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path(), &[]);
-        let plugins = || serde_json::from_str::<Value>(&render(&settings)).unwrap()["plugins"].clone();
-        assert_eq!(plugins().as_array().unwrap().len(), 1);
-        assert_eq!(plugins()[0]["capabilities"]["portMappings"], true);
-        std::fs::create_dir(directory.path().join("bin")).unwrap();
-        std::fs::write(directory.path().join("bin/portmap"), "").unwrap();
-        assert_eq!(plugins()[0]["capabilities"]["portMappings"], false);
-        assert_eq!(plugins()[1]["type"], "portmap");
-        assert_eq!(plugins()[1]["capabilities"]["portMappings"], true);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use freeboard_agent::environment::Layers;
+use freeboard_agent::probe::{self, Question};
 use freeboard_agent::{logging, run};
-use freeboard_settings::{Environment, Settings};
+use freeboard_settings::{Environment, Notice, Settings, SettingsError};
 
 /// The node agent: gives pods their addresses.
 ///
@@ -15,10 +17,14 @@ struct Arguments {
     /// Print every setting as a Markdown page and end.
     #[arg(long)]
     print_settings: bool,
+    /// Ask the agent that runs on this node about its health, and end with 0 when it is well.
+    #[arg(long, value_name = "WHAT")]
+    probe: Option<Question>,
 }
 
 fn main() -> ExitCode {
-    if Arguments::parse().print_settings {
+    let arguments = Arguments::parse();
+    if arguments.print_settings {
         write_out(&freeboard_settings::markdown());
         return ExitCode::SUCCESS;
     }
@@ -26,13 +32,21 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let (settings, notices) = match Settings::parse(&environment) {
+    let layers = Layers::of(environment);
+    let (settings, notices) = match parse(&layers) {
         Ok(parsed) => parsed,
         Err(error) => {
             write_error(&format!("freeboard-agent stops: {error}"));
             return ExitCode::FAILURE;
         }
     };
+    if let Some(question) = arguments.probe {
+        let answer = probe::ask(question, &settings.socket);
+        if let Err(error) = &answer {
+            write_error(&error.to_string());
+        }
+        return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let (guard, complaint) = match logging::start(&settings.log_file, settings.log_level) {
         Ok(started) => started,
         Err(error) => {
@@ -46,7 +60,7 @@ fn main() -> ExitCode {
     for notice in notices {
         tracing::warn!("{}", notice.0);
     }
-    let outcome = run::run(settings);
+    let outcome = run::run(settings, layers);
     if let Err(error) = &outcome {
         tracing::error!("Initialization failure: {error:#}");
         // The log is a file on the host; whoever looks at the container sees this.
@@ -54,6 +68,16 @@ fn main() -> ExitCode {
     }
     drop(guard);
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The settings of the start. A ConfigMap that cannot be used is left out, as it is when it is edited while the agent runs: a
+/// node without an agent would be worse. Nothing but the DaemonSet's own environment can stop the agent.
+fn parse(layers: &Layers) -> Result<(Settings, Vec<Notice>), SettingsError> {
+    let with_map = Settings::parse(&layers.at_start());
+    let Err(error) = with_map else { return with_map };
+    let (settings, mut notices) = Settings::parse(&layers.with(&Environment::new())).map_err(|_| error.clone())?;
+    notices.push(Notice(format!("the ConfigMap aws-node is left out: {error}")));
+    Ok((settings, notices))
 }
 
 /// A closed pipe is no reason to panic.

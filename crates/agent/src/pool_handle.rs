@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use freeboard_address::{AttachmentKey, Cidr};
+use freeboard_address::{AttachmentKey, Cidr, PodKey};
 use freeboard_pool::{
     AddRequest, Alarm, Decision, DelRequest, Holding, PodSubnets, PoolSettings, PoolView, Refusal, Reply, RequestId,
     SettingChange, SettingsRefused,
 };
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Requests that may wait for the task itself; it takes them in batches, so this is never long.
 const COMMANDS: usize = 1024;
+/// Notices that a follower may be behind; an older one is lost to it.
+const NOTICES: usize = 256;
 /// How long a DEL or a question waits for the end of the agent's start.
 const START: Duration = Duration::from_secs(5);
 
@@ -88,10 +90,30 @@ pub struct Status {
     pub subnets: Vec<Cidr>,
 }
 
+/// A pod that has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Its ADD waits.
+    Waits {
+        /// The pod.
+        pod: PodKey,
+        /// What it waits for.
+        refusal: Refusal,
+    },
+    /// Its ADD was refused; the runtime asks again.
+    Refused {
+        /// The pod.
+        pod: PodKey,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
 /// The way to the pool for other tasks.
 #[derive(Clone, Debug)]
 pub struct PoolHandle {
     commands: mpsc::Sender<Command>,
+    notices: broadcast::Sender<Notice>,
     status: watch::Receiver<Status>,
     next: Arc<AtomicU64>,
 }
@@ -116,6 +138,8 @@ pub struct PoolEnd {
     pub commands: mpsc::Receiver<Command>,
     /// What can be followed.
     pub status: watch::Sender<Status>,
+    /// Pods that have no address.
+    pub notices: broadcast::Sender<Notice>,
 }
 
 /// A handle and its other end. Requests can be made before the task runs; they wait for it.
@@ -123,7 +147,9 @@ pub struct PoolEnd {
 pub fn handle() -> (PoolHandle, PoolEnd) {
     let (to_task, commands) = mpsc::channel(COMMANDS);
     let (status, followed) = watch::channel(Status::default());
-    (PoolHandle { commands: to_task, status: followed, next: Arc::default() }, PoolEnd { commands, status })
+    let notices = broadcast::Sender::new(NOTICES);
+    let end = PoolEnd { commands, status, notices: notices.clone() };
+    (PoolHandle { commands: to_task, notices, status: followed, next: Arc::default() }, end)
 }
 
 /// Tells the pool when a caller went away before its answer came.
@@ -205,6 +231,12 @@ impl PoolHandle {
     /// When the pool's task has ended.
     pub async fn tell(&self, command: Command) -> Result<(), PoolError> {
         self.commands.send(command).await.map_err(|_| PoolError::Gone)
+    }
+
+    /// Pods that have no address, from now on.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 
     /// What can be followed.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use freeboard_address::PodKey;
 use freeboard_pool::{
     CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, OperationId, Pool, Refusal, Reply, RequestId,
     Revision, Signal, Tally,
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::checkpoint;
 use crate::clock::SteadyClock;
 use crate::metrics::Metrics;
-use crate::pool_handle::{Command, Noted, PoolEnd, Shown, Status};
+use crate::pool_handle::{Command, Noted, Notice, PoolEnd, Shown, Status};
 use crate::store::Store;
 
 /// Commands taken before effects are carried out, so that a burst shares one write.
@@ -34,6 +35,13 @@ pub trait Operations: Send + Sync + 'static {
     fn execute(&self, operation: CloudOperation) -> impl Future<Output = Result<CloudSuccess, CloudFailure>> + Send;
 }
 
+/// A request that is not answered yet.
+struct Open {
+    answer: oneshot::Sender<Reply>,
+    /// The pod of an ADD, where it is known.
+    pod: Option<PodKey>,
+}
+
 /// The task.
 pub struct PoolTask<O> {
     pool: Pool,
@@ -44,7 +52,7 @@ pub struct PoolTask<O> {
     end: PoolEnd,
     outcomes: mpsc::UnboundedReceiver<(OperationId, Result<CloudSuccess, CloudFailure>)>,
     outcome: mpsc::UnboundedSender<(OperationId, Result<CloudSuccess, CloudFailure>)>,
-    open: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    open: BTreeMap<RequestId, Open>,
     unwritten: bool,
     writing: Option<JoinHandle<Result<Revision, String>>>,
     settled: Vec<oneshot::Sender<()>>,
@@ -122,11 +130,11 @@ impl<O: Operations> PoolTask<O> {
         // An answer that nobody waits for any more is no error.
         match command {
             Command::Add(request, add, answer) => {
-                self.open.insert(request, answer);
+                self.open.insert(request, Open { answer, pod: add.pod.clone() });
                 self.pool.handle_add(request, add, now);
             }
             Command::Del(request, del, answer) => {
-                self.open.insert(request, answer);
+                self.open.insert(request, Open { answer, pod: None });
                 self.pool.handle_del(request, del, now);
             }
             Command::Cancel(request) => {
@@ -175,11 +183,16 @@ impl<O: Operations> PoolTask<O> {
     }
 
     fn reply(&mut self, request: RequestId, reply: Reply) {
+        let open = self.open.remove(&request);
         if let Reply::Refused(refusal) = &reply {
             remember(&mut self.refusals, (Timestamp::now(), refusal.clone()));
+            if let Some(pod) = open.as_ref().and_then(|open| open.pod.clone()) {
+                // Nobody need follow.
+                let _ = self.end.notices.send(Notice::Refused { pod, refusal: refusal.clone() });
+            }
         }
-        if let Some(answer) = self.open.remove(&request) {
-            let _ = answer.send(reply);
+        if let Some(open) = open {
+            let _ = open.answer.send(reply);
         }
     }
 
@@ -235,6 +248,9 @@ impl<O: Operations> PoolTask<O> {
                 remember(&mut self.decisions, Noted { at, what: what.to_string(), why: why.to_string() });
             }
             Signal::Waiting { pod, refusal } => {
+                if let Some(pod) = pod.clone() {
+                    let _ = self.end.notices.send(Notice::Waits { pod, refusal: refusal.clone() });
+                }
                 let pod = pod.map(|pod| pod.to_string()).unwrap_or_default();
                 let cause = refusal.cause.as_str();
                 tracing::info!(%pod, cause, "no free address yet; the ADD waits: {}", refusal.message);

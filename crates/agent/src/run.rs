@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cni_service::CniService;
+use crate::environment::Layers;
 use crate::grpc;
 use crate::host_files;
 use crate::live_settings::LiveSettings;
@@ -31,17 +32,17 @@ const CONFLIST_RETRY: Duration = Duration::from_secs(5);
 /// The tasks without which the agent is of no use: the first that ends, ends the agent.
 pub(crate) type Vital = JoinSet<anyhow::Result<()>>;
 
-/// Runs the agent until a signal ends it.
+/// Runs the agent until a signal ends it. `layers` is where the settings came from.
 ///
 /// # Errors
 /// When it cannot start, or when a vital part of it has ended.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
+pub fn run(settings: Settings, layers: Layers) -> anyhow::Result<()> {
     // One thread serves: an ADD is a few hundred microseconds of work. What blocks (disk, netlink) has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
-    runtime.block_on(live(Arc::new(settings)))
+    runtime.block_on(live(Arc::new(settings), layers))
 }
 
-async fn live(settings: Arc<Settings>) -> anyhow::Result<()> {
+async fn live(settings: Arc<Settings>, layers: Layers) -> anyhow::Result<()> {
     let started = Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting freeboard-agent");
     raise_descriptor_limit();
@@ -58,7 +59,8 @@ async fn live(settings: Arc<Settings>) -> anyhow::Result<()> {
     vital.spawn(grpc_server(listener, &settings, &metrics, &pool, known_cidrs));
     let conflist = vital.spawn(conflist(Arc::clone(&settings), pool.status()));
     let live = LiveSettings::new(pool.clone(), Arc::clone(&settings));
-    let start = Start { settings: Arc::clone(&settings), live, metrics, pool: pool.clone(), store, vpc_cidrs, started };
+    let start =
+        Start { settings: Arc::clone(&settings), layers, live, metrics, pool: pool.clone(), store, vpc_cidrs, started };
     vital.spawn(start.run(end));
 
     let outcome = tokio::select! {

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use freeboard_address::Cidr;
 use freeboard_ec2::{DescribeInstanceTypes, Ec2Client, Ec2Config, ImdsConfig, Timeouts};
-use freeboard_pool::{CheckpointState, NodeFacts, Pool};
+use freeboard_pool::{CheckpointState, NodeFacts, PodSubnets, Pool};
 use freeboard_settings::Settings;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clock::SteadyClock;
 use crate::cloud::{Cloud, Seen};
+use crate::cluster::{self, Cluster};
+use crate::environment::Layers;
 use crate::evidence;
 use crate::host::Host;
 use crate::host_files;
@@ -38,6 +40,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// What the start needs.
 pub(crate) struct Start {
     pub(crate) settings: Arc<Settings>,
+    pub(crate) layers: Layers,
     pub(crate) live: LiveSettings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pool: PoolHandle,
@@ -54,6 +57,7 @@ impl Start {
         if let Some(target) = host_files::install_plugin(&self.settings)? {
             tracing::info!(file = %target.display(), "installed the plugin");
         }
+        let api = cluster::connect(&self.settings).await?;
         let metadata = Metadata::read(ImdsConfig::from_environment()).await?;
         let identity = &metadata.identity;
         tracing::info!(instance = %identity.instance, instance_type = identity.instance_type, zone = identity.zone, "found this instance");
@@ -71,6 +75,7 @@ impl Start {
         let clock = SteadyClock::start();
         let now = clock.now();
         let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
+        pool.handle_pod_subnets(first_pod_subnets(&self.settings), now);
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
         pool.handle_returned(state.returned, now);
@@ -90,7 +95,7 @@ impl Start {
         self.metrics.initialization_seconds.with_label_values(&["true"]).observe(seconds);
         let task = PoolTask::new(pool, clock, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
         tokio::spawn(leftovers::watch(cloud, self.pool.clone()));
-        self.start_companions(host, metadata, state.allocations);
+        self.start_companions(host, metadata, state.allocations, api);
         task.run().await;
         anyhow::bail!("the pool's task has ended")
     }
@@ -137,7 +142,9 @@ impl Start {
                 "Prefix delegation is not supported on non-nitro instance: single addresses are used"
             );
         }
-        let by_type = || limits.max_pods(settings.prefix_delegation && limits.prefixes_supported, settings.max_eni);
+        // With custom networking the primary interface carries no pods.
+        let usable = Limits { interfaces: limits.interfaces - u32::from(settings.custom_networking), ..limits };
+        let by_type = || usable.max_pods(settings.prefix_delegation && limits.prefixes_supported, settings.max_eni);
         NodeFacts {
             instance: metadata.identity.instance.clone(),
             instance_type: metadata.identity.instance_type.clone(),
@@ -181,8 +188,14 @@ impl Start {
     }
 
     /// What runs beside the pool. None of it is vital: pods get addresses without.
-    fn start_companions(self, host: Host, metadata: Metadata, restored: Vec<freeboard_pool::RestoredAllocation>) {
-        let Self { settings, live, metrics, pool, vpc_cidrs, .. } = self;
+    fn start_companions(
+        self,
+        host: Host,
+        metadata: Metadata,
+        restored: Vec<freeboard_pool::RestoredAllocation>,
+        api: Option<cluster::Api>,
+    ) {
+        let Self { settings, layers, live, metrics, pool, vpc_cidrs, .. } = self;
         let follower = Follower {
             metadata,
             host: host.clone(),
@@ -202,10 +215,19 @@ impl Start {
         }
         if !settings.disable_metrics {
             let bind = settings.metrics_bind_address.clone();
-            let handler = MetricsPage { pool, metrics };
+            let handler = MetricsPage { pool: pool.clone(), metrics };
             tokio::spawn(http::serve(bind, "FREEBOARD_METRICS_BIND_ADDRESS", Arc::new(handler)));
         }
+        if let Some(api) = api {
+            Cluster { api, layers, live, pool }.start();
+        }
     }
+}
+
+/// Where pods' interfaces are made until the cluster has said so: with custom networking nowhere, because the node's own subnet
+/// is exactly what must be spared.
+fn first_pod_subnets(settings: &Settings) -> PodSubnets {
+    if settings.custom_networking { PodSubnets::Missing { name: "default".to_owned() } } else { PodSubnets::Discovered }
 }
 
 /// When the pool knows its interfaces: the routes of pods that were lost while no agent ran come back, and allocations that

@@ -169,6 +169,7 @@ pub fn kernel_floor(node: &Machine, count: usize) -> Result<Vec<Duration>> {
             mtu_bytes: 9001,
             host_mac: MacAddress::new([0x02, 0, 0, 0, 1, number]),
             pod_mac: MacAddress::new([0x02, 0, 0, 0, 2, number]),
+            host_ports: Vec::new(),
         };
         sample.push(node.namespace().run(|| -> Result<Duration> {
             let started = Instant::now();

@@ -19,7 +19,7 @@ const PROMISED_RATE: f64 = 500_000.0;
 /// The longest step that is promised.
 const PROMISED_STEP: Duration = Duration::from_millis(1);
 /// Cost per event with the most addresses over that with the fewest: "independent" allows for caches that hold less.
-const PROMISED_GROWTH: f64 = 2.0;
+const PROMISED_GROWTH: f64 = 1.5;
 /// Addresses held, along the curve.
 const SIZES: [u32; 4] = [50, 250, 1_000, 4_000];
 /// Events taken in before effects are taken out, in the batched figure.

@@ -16,8 +16,8 @@ impl Blocks {
         let mut violations = Vec::new();
         self.audit_nodes(&mut violations);
         self.audit_claims(&mut violations);
-        for territory in &self.territories {
-            self.audit_territory(territory, &mut violations);
+        for (index, territory) in self.territories.iter().enumerate() {
+            self.audit_territory(index, territory, &mut violations);
         }
         if !self.territories.iter().map(Summary::of).eq(self.summaries.iter().copied()) {
             violations.push("the summaries of the ranges are not what the ranges are".to_owned());
@@ -29,9 +29,9 @@ impl Blocks {
     /// What nodes say and what the claims say is the same.
     fn audit_nodes(&self, violations: &mut Vec<String>) {
         let mut claimed: BTreeSet<(NodeId, Cidr)> = BTreeSet::new();
-        for (cidr, claim) in &self.claims {
+        for (cidr, claim) in self.claims.touching(Cidr::EVERYTHING) {
             for node in std::iter::once(claim.node).chain(claim.others.iter().copied()) {
-                claimed.insert((node, *cidr));
+                claimed.insert((node, cidr));
             }
         }
         for (id, node) in self.nodes.iter() {
@@ -63,14 +63,14 @@ impl Blocks {
 
     /// A block that is chosen by this engine is nobody else's.
     fn audit_claims(&self, violations: &mut Vec<String>) {
-        for (cidr, claim) in &self.claims {
+        for (cidr, claim) in self.claims.touching(Cidr::EVERYTHING) {
             if claim.is_irregular {
                 continue;
             }
             if !claim.others.is_empty() {
                 violations.push(format!("{cidr} has several nodes and passes for regular"));
             }
-            if let Some((other, node)) = self.overlapping(*cidr).next() {
+            if let Some((other, node)) = self.overlapping(cidr).next() {
                 violations.push(format!(
                     "{cidr} of {} overlaps {other} of {} and passes for regular",
                     self.name_of(claim.node),
@@ -81,7 +81,7 @@ impl Blocks {
     }
 
     /// Free, cooling, claimed and excluded addresses make up the range, and none is two of these.
-    fn audit_territory(&self, territory: &Territory, violations: &mut Vec<String>) {
+    fn audit_territory(&self, index: usize, territory: &Territory, violations: &mut Vec<String>) {
         let (name, range) = (&territory.spec.name, territory.spec.cidr);
         let mut expected = AlignedSpace::all_free(range);
         for exclusion in territory.spec.excluded.iter().chain(&self.settings.excluded) {
@@ -109,6 +109,15 @@ impl Blocks {
         if cooling != territory.cooling_addresses {
             violations
                 .push(format!("{name} counts {} cooling addresses and has {cooling}", territory.cooling_addresses));
+        }
+        for block in self.held_in(index) {
+            if !expected.take(*block) {
+                violations.push(format!("{block} is kept in {name} and is not free"));
+            }
+        }
+        let held: u64 = self.held_in(index).iter().map(|block| block.size()).sum();
+        if held != territory.held_addresses {
+            violations.push(format!("{name} counts {} kept addresses and has {held}", territory.held_addresses));
         }
         if expected != territory.space {
             let missing = expected.free_addresses().abs_diff(territory.space.free_addresses());

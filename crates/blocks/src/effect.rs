@@ -67,6 +67,8 @@ pub enum Signal {
         node: NodeName,
         /// The block.
         cidr: Cidr,
+        /// The range it lies in, if it lies in one.
+        range: Option<RangeName>,
     },
     /// A write failed and is tried again.
     WriteFailed {

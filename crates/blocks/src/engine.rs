@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use freeboard_address::{Cidr, NodeName, NodeUid};
+use freeboard_address::{NodeName, NodeUid};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::claims::Claims;
 use crate::effect::Effect;
 use crate::findings::Problem;
+use crate::hold::Hold;
 use crate::input::{BlocksSettings, ObservedNode, OperationId, ResourceVersion, RestoredCooling};
-use crate::nodes::{Claim, Node};
+use crate::nodes::Node;
 use crate::ranges::Classes;
 use crate::serve::Queues;
-use crate::table::{NodeId, NodeTable, hash};
+use crate::table::{Entry, NodeId, NodeTable};
 use crate::territory::{Summary, Territory};
 use crate::writes::Operation;
 
@@ -20,6 +22,7 @@ const TAKEOVER: &str = "an earlier leader's last writes have landed";
 const COOLED: &str = "a block has cooled down";
 const PRESSED: &str = "a cooling block may be given to a waiting node";
 const RETRY: &str = "a failed write is tried again";
+const HOLD: &str = "room that was kept for a node that waits is given up";
 /// How long a deleted node is remembered, so that a late event about it is known to be late.
 const DEPARTED_MEMORY: SignedDuration = SignedDuration::from_mins(10);
 
@@ -32,16 +35,6 @@ enum Takeover {
     Listing,
     /// They are seen.
     Done,
-}
-
-/// A node that was deleted a short while ago.
-#[derive(Clone, Debug)]
-struct Departed {
-    name: NodeName,
-    uid: NodeUid,
-    /// The newest version it was seen with; what is not newer is late.
-    version: ResourceVersion,
-    at: Timestamp,
 }
 
 /// The node blocks of one cluster.
@@ -59,11 +52,9 @@ pub struct Blocks {
     /// A list is being taken in.
     pub(crate) is_listing: bool,
     pub(crate) nodes: NodeTable,
-    /// Nodes that were deleted a short while ago, by the hash of their names.
-    departed: BTreeMap<u64, Departed>,
-    departures: VecDeque<(Timestamp, u64)>,
-    /// Which node has which block.
-    pub(crate) claims: BTreeMap<Cidr, Claim>,
+    /// Nodes that were deleted a short while ago, in the order of their deletion.
+    pub(crate) departures: VecDeque<(Timestamp, NodeId)>,
+    pub(crate) claims: Claims,
     pub(crate) findings: BTreeMap<(NodeName, String), Problem>,
 
     /// The ranges, the most preferred first: by priority, then by name.
@@ -80,6 +71,8 @@ pub struct Blocks {
     /// All cooling blocks in the order of their release; one that does not cool any more is skipped.
     pub(crate) cooling: VecDeque<RestoredCooling>,
     pub(crate) queues: Queues,
+    /// Room that is kept for the node that has waited longest.
+    pub(crate) hold: Option<Hold>,
 
     /// Nodes whose block is chosen and to be written.
     pub(crate) outbox: VecDeque<NodeId>,
@@ -102,9 +95,8 @@ impl Blocks {
             takeover: Takeover::Waiting,
             is_listing: false,
             nodes: NodeTable::default(),
-            departed: BTreeMap::new(),
             departures: VecDeque::new(),
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             findings: BTreeMap::new(),
             territories: Vec::new(),
             summaries: Vec::new(),
@@ -114,6 +106,7 @@ impl Blocks {
             classes: Classes::default(),
             cooling: VecDeque::new(),
             queues: Queues::default(),
+            hold: None,
             outbox: VecDeque::new(),
             operations: BTreeMap::new(),
             last_operation: 0,
@@ -161,12 +154,15 @@ impl Blocks {
     /// The node with this uid is really gone: not only marked with a `deletionTimestamp`, but deleted.
     pub fn handle_node_deleted(&mut self, name: &NodeName, uid: &NodeUid, now: Timestamp) {
         self.begin(now);
-        let known = self.nodes.find(name);
-        match known {
-            Some(id) if self.nodes.get(id).is_some_and(|node| node.uid == *uid) => self.depart(id),
+        match self.nodes.look_up(name) {
+            Some((id, Entry::Live(node))) if node.uid == *uid => self.depart(id),
             // The name belongs to a newer node.
-            Some(_) => {}
-            None => self.mark_departed(name, uid, ResourceVersion::default()),
+            Some((_, Entry::Live(_))) => {}
+            Some((_, Entry::Departed(departed))) if departed.uid == *uid => {}
+            Some((_, Entry::Departed(_))) | None => {
+                let id = self.nodes.insert_departed(name.clone(), uid.clone(), self.now);
+                self.departures.push_back((self.now, id));
+            }
         }
         self.advance();
     }
@@ -199,7 +195,8 @@ impl Blocks {
         let retry = self.retries.first().map(|(at, _)| (*at, RETRY));
         let cooled = self.cooling.front().map(|first| (later(first.released, self.settings.cooldown), COOLED));
         let pressed = self.next_pressed().map(|at| (at, PRESSED));
-        [takeover, retry, cooled, pressed].into_iter().flatten().min()
+        let hold = self.hold_until().map(|at| (at, HOLD));
+        [takeover, retry, cooled, pressed, hold].into_iter().flatten().min()
     }
 
     /// Whether blocks are given.
@@ -219,32 +216,17 @@ impl Blocks {
         }
         self.warm_up();
         self.forget_departed();
+        self.review_hold();
         self.serve();
         self.write();
     }
 
-    /// Remembers that the node with this uid is gone.
-    pub(crate) fn mark_departed(&mut self, name: &NodeName, uid: &NodeUid, version: ResourceVersion) {
-        let key = hash(name);
-        self.departures.push_back((self.now, key));
-        self.departed.insert(key, Departed { name: name.clone(), uid: uid.clone(), version, at: self.now });
-    }
-
-    /// Whether this tells of a node that is known to be gone.
-    pub(crate) fn is_departed(&self, node: &ObservedNode) -> bool {
-        let gone = self.departed.get(&hash(&node.name)).filter(|gone| gone.name == node.name);
-        gone.is_some_and(|gone| gone.uid == node.uid || node.version <= gone.version)
-    }
-
     fn forget_departed(&mut self) {
-        while let Some((at, _)) = self.departures.front()
-            && later(*at, DEPARTED_MEMORY) <= self.now
+        while let Some((at, id)) = self.departures.front().copied()
+            && later(at, DEPARTED_MEMORY) <= self.now
         {
-            let Some((at, key)) = self.departures.pop_front() else { break };
-            // A later departure under the same name is remembered for its own time.
-            if self.departed.get(&key).is_some_and(|departed| departed.at == at) {
-                self.departed.remove(&key);
-            }
+            self.departures.pop_front();
+            self.nodes.forget(id, at);
         }
     }
 

@@ -101,7 +101,7 @@ impl fmt::Display for Finding {
 impl Blocks {
     /// What is wrong with this block of this node, if anything.
     pub(crate) fn judge(&self, node: &NodeName, cidr: Cidr) -> Option<Problem> {
-        let claim = self.claims.get(&cidr)?;
+        let claim = self.claims.get(cidr)?;
         if self.nodes.find(node) != Some(claim.node) {
             return Some(Problem::Duplicate { other: self.name_of(claim.node) });
         }

@@ -25,6 +25,9 @@ pub struct BlocksSettings {
     pub cooldown: SignedDuration,
     /// When a node waits, a block may be given again after this much of its cool-down, the longest-cooled first.
     pub cooldown_floor: SignedDuration,
+    /// For so long, what becomes free in one block of the size that the longest-waiting node needs is kept for that node, when
+    /// others wait that need less. With zero nothing is kept, and small nodes can keep a large one waiting for ever.
+    pub hold_for: SignedDuration,
     /// Nothing is given for so long after the start: what an earlier leader wrote last may still land. The shell passes zero
     /// when it knows that there was none, or that it has stopped (a lease that was given up).
     pub takeover_wait: SignedDuration,
@@ -47,6 +50,7 @@ impl Default for BlocksSettings {
         Self {
             cooldown: SignedDuration::from_secs(60),
             cooldown_floor: SignedDuration::from_secs(10),
+            hold_for: SignedDuration::from_mins(10),
             takeover_wait: SignedDuration::from_secs(10),
             writes_in_flight: 64,
             retry_min: SignedDuration::from_secs(1),

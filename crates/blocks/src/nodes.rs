@@ -1,18 +1,19 @@
-//! What is known of each node, and which blocks are claimed by whom.
+//! What is known of each node, and what follows from the blocks that it has.
 
 use std::sync::Arc;
 
-use freeboard_address::{Cidr, NodeName, NodeUid};
+use freeboard_address::{Cidr, NodeName, NodeUid, RangeName};
 use jiff::Timestamp;
 
 use crate::cause::Cause;
+use crate::claims::Withdrawn;
 use crate::effect::Signal;
 use crate::engine::Blocks;
 use crate::findings::Problem;
 use crate::input::{ObservedNode, ResourceVersion, RestoredCooling};
 use crate::selector::Labels;
 use crate::serve::GroupKey;
-use crate::table::NodeId;
+use crate::table::{Entry, NodeId};
 use crate::writes::Write;
 
 /// One node.
@@ -44,32 +45,17 @@ pub(crate) enum State {
     Unusable,
 }
 
-/// Who has a block.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
-    /// The node that was seen with it first.
-    pub(crate) node: NodeId,
-    /// Further nodes that were seen with it: each a finding.
-    pub(crate) others: Vec<NodeId>,
-    /// It is not simply a block of a range: duplicate, overlapping, outside, or excluded.
-    pub(crate) is_irregular: bool,
-}
-
 impl Blocks {
     /// Takes in what is seen of a node. Gives nothing: that is done when all that came in is known.
     pub(crate) fn observe(&mut self, seen: ObservedNode) {
-        if self.is_departed(&seen) {
-            return;
-        }
-        let mut id = self.nodes.find(&seen.name);
-        if let Some(known) = id.and_then(|id| self.nodes.get(id)) {
-            if seen.version < known.version {
-                return;
-            }
-            if known.uid != seen.uid {
-                // Created again under its name: the node that had the block is really gone.
-                id.take().into_iter().for_each(|id| self.depart(id));
-            }
+        let mut id = None;
+        match self.nodes.look_up(&seen.name) {
+            Some((_, Entry::Departed(gone))) if gone.uid == seen.uid || seen.version <= gone.version => return,
+            Some((_, Entry::Live(known))) if seen.version < known.version => return,
+            // Created again under its name: the node that had the block is really gone.
+            Some((known, Entry::Live(node))) if node.uid != seen.uid => self.depart(known),
+            Some((known, Entry::Live(_))) => id = Some(known),
+            Some((_, Entry::Departed(_))) | None => {}
         }
         let ObservedNode { name, uid, version, labels, max_pods, pod_cidrs, is_deleting } = seen;
         let known = id.and_then(|id| Some((id, self.nodes.get_mut(id)?)));
@@ -160,8 +146,7 @@ impl Blocks {
 
     /// Tells that the node has the block that was chosen for it.
     pub(crate) fn confirm(&mut self, id: NodeId, cidr: Cidr, since: Timestamp) {
-        let range = self.range_of(cidr).and_then(|index| self.territories.get(index));
-        let range = range.map(|territory| territory.spec.name.clone());
+        let range = self.range_name_of(cidr);
         let node = self.nodes.get(id).map(|node| node.name.clone());
         if let (Some(range), Some(node)) = (range, node) {
             let waited = self.now.duration_since(since);
@@ -169,11 +154,15 @@ impl Blocks {
         }
     }
 
+    fn range_name_of(&self, cidr: Cidr) -> Option<RangeName> {
+        let territory = self.territories.get(self.range_of(cidr)?)?;
+        Some(territory.spec.name.clone())
+    }
+
     /// The node is gone: its blocks cool down.
     pub(crate) fn depart(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get(id) else { return };
-        let (name, uid, version, state) = (node.name.clone(), node.uid.clone(), node.version, node.state.clone());
-        self.mark_departed(&name, &uid, version);
+        let (name, state) = (node.name.clone(), node.state.clone());
         match state {
             State::Waiting { ticket, group } => self.queues.remove(group, ticket),
             State::Granted { cidr, write } => {
@@ -184,7 +173,8 @@ impl Blocks {
             }
             State::Held { cidr, more } => {
                 for cidr in std::iter::once(cidr).chain(more) {
-                    self.signal(Signal::Released { node: name.clone(), cidr });
+                    let range = self.range_name_of(cidr);
+                    self.signal(Signal::Released { node: name.clone(), cidr, range });
                     self.release(id, cidr, true);
                 }
             }
@@ -196,19 +186,19 @@ impl Blocks {
             let keys: Vec<(NodeName, String)> = of_node.map(|(key, _)| key.clone()).collect();
             keys.into_iter().for_each(|key| self.find(key, None));
         }
-        self.nodes.remove(id);
+        self.nodes.depart(id, self.now);
+        self.departures.push_back((self.now, id));
     }
 
     /// Notes that a node has a block, whatever else is known of these addresses.
     pub(crate) fn claim(&mut self, id: NodeId, cidr: Cidr) {
-        if let Some(claim) = self.claims.get_mut(&cidr) {
-            if claim.node != id && !claim.others.contains(&id) {
-                claim.others.push(id);
-                claim.is_irregular = true;
+        if self.claims.get(cidr).is_some() {
+            if self.claims.join(cidr, id) {
                 self.rejudge_node(id, cidr);
             }
             return;
         }
+        self.reopen_hold();
         let index = self.range_of(cidr);
         let territory = index.and_then(|index| self.territories.get_mut(index));
         let is_regular = match territory {
@@ -219,7 +209,7 @@ impl Blocks {
             None => false,
         };
         index.into_iter().for_each(|index| self.summarise(index));
-        self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: !is_regular });
+        self.claims.insert(cidr, id, is_regular);
         if is_regular {
             return;
         }
@@ -229,9 +219,7 @@ impl Blocks {
         self.recount_cooling();
         let overlapping: Vec<(Cidr, NodeId)> = self.overlapping(cidr).collect();
         for (other, node) in overlapping {
-            if let Some(claim) = self.claims.get_mut(&other) {
-                claim.is_irregular = true;
-            }
+            self.claims.mark_irregular(other);
             self.rejudge_node(node, other);
         }
         self.rejudge_node(id, cidr);
@@ -239,23 +227,20 @@ impl Blocks {
 
     /// The node does not have the block any more. What nobody else has of it cools down, or is free at once.
     pub(crate) fn release(&mut self, id: NodeId, cidr: Cidr, cools: bool) {
-        let Some(claim) = self.claims.get_mut(&cidr) else { return };
-        if claim.node != id {
-            claim.others.retain(|other| *other != id);
-            self.clear(id, cidr);
-            return;
-        }
-        if !claim.others.is_empty() {
-            // The block passes to the next node that was seen with it.
-            let next = claim.others.remove(0);
-            claim.node = next;
-            self.clear(id, cidr);
-            self.rejudge_all();
-            self.rejudge_node(next, cidr);
-            return;
-        }
-        let is_irregular = claim.is_irregular;
-        self.claims.remove(&cidr);
+        let is_irregular = match self.claims.withdraw(cidr, id) {
+            Withdrawn::Nothing => return,
+            Withdrawn::HeldBefore => {
+                self.clear(id, cidr);
+                return;
+            }
+            Withdrawn::Passed(next) => {
+                self.clear(id, cidr);
+                self.rejudge_all();
+                self.rejudge_node(next, cidr);
+                return;
+            }
+            Withdrawn::Vacant { was_regular } => !was_regular,
+        };
         let index = self.range_of(cidr);
         let cools = cools && self.settings.cooldown.is_positive();
         let now = self.now;
@@ -265,7 +250,12 @@ impl Blocks {
                 territory.space.give(cidr);
             }
         }
-        index.into_iter().for_each(|index| self.summarise(index));
+        if let Some(index) = index {
+            self.summarise(index);
+            if !is_irregular && !cools {
+                self.note_free(index, cidr);
+            }
+        }
         if cools {
             for index in self.ranges_touching(cidr) {
                 let Some(territory) = self.territories.get_mut(index) else { continue };
@@ -294,10 +284,7 @@ impl Blocks {
 
     /// All claims that share addresses with `cidr`, `cidr` itself included.
     pub(crate) fn claims_touching(&self, cidr: Cidr) -> impl Iterator<Item = (Cidr, NodeId)> + '_ {
-        let wider = (0..cidr.length()).filter_map(move |length| Cidr::containing(cidr.network(), length).ok());
-        let around = wider.filter_map(|wider| self.claims.get(&wider).map(|claim| (wider, claim.node)));
-        let inside = self.claims.range(cidr..=Cidr::host(cidr.last())).map(|(other, claim)| (*other, claim.node));
-        around.chain(inside)
+        self.claims.touching(cidr).map(|(other, claim)| (other, claim.node))
     }
 
     pub(crate) fn set_state(&mut self, id: NodeId, state: State) {

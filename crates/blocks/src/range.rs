@@ -1,10 +1,9 @@
 //! A range of pod addresses as it is declared, and why a declaration is refused.
 
-use freeboard_address::{Cidr, RangeName};
+use freeboard_address::{BlockLengthRefused, BlockSize, Cidr, RangeName};
 use serde::{Deserialize, Serialize};
 
 use crate::selector::{NodeSelector, SelectorRefused};
-use crate::size::{BlockLengthRefused, BlockSize};
 
 /// One range of pod addresses: a contiguous block; a cluster has any number of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

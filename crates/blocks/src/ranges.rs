@@ -110,6 +110,8 @@ impl Blocks {
 
     /// Everything that follows from a change of the ranges: order, free space, classes, judgements, and who waits where.
     fn ranges_changed(&mut self) {
+        self.open_hold();
+        self.hold = None;
         self.drop_empty_ranges();
         self.territories.sort_by(|a, b| b.spec.priority.cmp(&a.spec.priority).then(a.spec.name.cmp(&b.spec.name)));
         let by_address = |(index, territory): (usize, &Territory)| (u32::from(territory.spec.cidr.network()), index);
@@ -132,15 +134,14 @@ impl Blocks {
         let excluded = own.chain(&self.settings.excluded);
         let held: Vec<(Cidr, NodeId)> = excluded.flat_map(|exclusion| self.claims_touching(exclusion.cidr)).collect();
         for (cidr, node) in held {
-            if let Some(claim) = self.claims.get_mut(&cidr) {
-                claim.is_irregular = true;
-            }
+            self.claims.mark_irregular(cidr);
             self.rejudge_node(node, cidr);
         }
     }
 
     /// Counts the free space of a range from scratch.
     pub(crate) fn rebuild(&mut self, index: usize) {
+        self.reopen_hold();
         let Some(cidr) = self.territories.get(index).map(|territory| territory.spec.cidr) else { return };
         let claims: Vec<Cidr> = self.claims_touching(cidr).map(|(claim, _)| claim).collect();
         let inside = claims.iter().filter(|claim| cidr.contains_block(**claim)).count();

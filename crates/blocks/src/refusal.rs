@@ -1,13 +1,12 @@
 //! Why a node has no block: the cause, where it is, the figures, and what to do about it.
 
-use freeboard_address::{Cidr, NodeName};
+use freeboard_address::{Cidr, NodeName, PodBits};
 
 use crate::cause::{Cause, Place, Refusal};
 use crate::engine::{Blocks, later};
 use crate::nodes::State;
 use crate::ranges::Class;
 use crate::serve::{GroupKey, length_for};
-use crate::size::PodBits;
 use crate::territory::Territory;
 
 /// One range as a waiting node sees it.
@@ -122,7 +121,7 @@ impl Blocks {
 
     fn explain_size(&self, class: &Class, pods: Option<PodBits>) -> Refusal {
         let names = self.names(&class.giving);
-        let Some(PodBits(bits)) = pods else {
+        let Some(pods) = pods else {
             return Refusal::new(
                 Cause::MaxPodsInvalid,
                 Place::Node,
@@ -132,7 +131,7 @@ impl Blocks {
                 "set --max-pods of the node's kubelet, or a default for nodes that do not tell it",
             );
         };
-        let most = 1u64 << bits;
+        let most = pods.pods();
         Refusal::new(
             Cause::BlockTooSmall,
             Place::Cluster,
@@ -166,10 +165,14 @@ impl Blocks {
                 "nothing needs to be done: the node gets the block as soon as it may be used again",
             );
         }
-        let free: u64 = ranges.iter().map(|seen| seen.territory.space.free_addresses()).sum();
+        let free: u64 = ranges.iter().map(|seen| seen.territory.free_addresses()).sum();
         let needed = ranges.iter().map(|seen| 1u64 << (32 - u32::from(seen.length))).min().unwrap_or(u64::MAX);
         let remedy = self.remedy_for_room(class, key.pods, length);
         let Seen { taken, capacity, .. } = best;
+        let held = match best.territory.held_addresses {
+            0 => String::new(),
+            held => format!("; {held} of them are kept for a larger node that has waited longer"),
+        };
         if best.length < cidr.length() {
             return Refusal::new(
                 Cause::RangeExhausted,
@@ -183,8 +186,8 @@ impl Blocks {
                 Cause::RangeFragmented,
                 place,
                 format!(
-                    "range {name} {cidr} has {} free addresses but no whole block of /{length} ({taken} of {capacity} taken){among}",
-                    best.territory.space.free_addresses()
+                    "range {name} {cidr} has {} free addresses but no whole block of /{length} ({taken} of {capacity} taken){held}{among}",
+                    best.territory.free_addresses()
                 ),
                 remedy,
             );

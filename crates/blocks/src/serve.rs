@@ -7,15 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::TryFromIntError;
 
-use freeboard_address::Cidr;
+use freeboard_address::{Cidr, PodBits};
 use jiff::Timestamp;
 
 use crate::cause::Cause;
 use crate::effect::Signal;
 use crate::engine::{Blocks, later};
 use crate::input::RestoredCooling;
-use crate::nodes::{Claim, State};
-use crate::size::PodBits;
+use crate::nodes::State;
 use crate::table::NodeId;
 use crate::writes::Write;
 
@@ -93,7 +92,17 @@ impl Queues {
         self.groups.values().flat_map(|group| group.queue.iter().map(|(ticket, id)| (*ticket, *id))).collect()
     }
 
-    fn first(&self, key: GroupKey) -> Option<(u64, NodeId)> {
+    /// The head of a queue.
+    fn head(&self, key: GroupKey) -> Option<(u64, GroupKey)> {
+        self.first(key).map(|(ticket, _)| (ticket, key))
+    }
+
+    /// The head of all queues: who has waited longest.
+    fn oldest(&self) -> Option<(u64, GroupKey)> {
+        self.groups.keys().filter_map(|key| self.head(*key)).min()
+    }
+
+    pub(crate) fn first(&self, key: GroupKey) -> Option<(u64, NodeId)> {
         self.groups.get(&key)?.queue.first_key_value().map(|(ticket, id)| (*ticket, *id))
     }
 }
@@ -158,15 +167,7 @@ impl Blocks {
         self.queues.has_emptied = false;
         let mut stuck = BTreeSet::new();
         if self.is_ready() {
-            let first = |key: &GroupKey| self.queues.first(*key).map(|(ticket, _)| (ticket, *key));
-            let mut heads: BTreeSet<(u64, GroupKey)> = self.queues.due.iter().filter_map(first).collect();
-            while let Some((ticket, key)) = heads.pop_first() {
-                if self.serve_first(key, ticket) {
-                    heads.extend(self.queues.first(key).map(|(ticket, _)| (ticket, key)));
-                } else {
-                    stuck.insert(key);
-                }
-            }
+            self.serve_in_order(&mut stuck);
         } else {
             stuck.clone_from(&self.queues.due);
         }
@@ -175,6 +176,26 @@ impl Blocks {
             self.announce_group(key);
         }
         self.mark_exhausted();
+    }
+
+    /// Serves the queues that are due in the order of their first nodes; those that cannot be served are `stuck`.
+    fn serve_in_order(&mut self, stuck: &mut BTreeSet<GroupKey>) {
+        let due = self.queues.due.iter().filter_map(|key| self.queues.head(*key));
+        let mut heads: BTreeSet<(u64, GroupKey)> = due.collect();
+        if heads.first().copied() == self.queues.oldest() {
+            self.open_hold();
+        }
+        while let Some((ticket, key)) = heads.pop_first() {
+            if self.serve_first(key, ticket) {
+                heads.extend(self.queues.head(key));
+                continue;
+            }
+            if self.queues.oldest() == Some((ticket, key)) {
+                let needs_less = |(_, other): &(u64, GroupKey)| other.pods < key.pods;
+                self.keep_room(ticket, key, heads.iter().any(needs_less));
+            }
+            stuck.insert(key);
+        }
     }
 
     /// Serves the first node of a queue, if there is room.
@@ -197,7 +218,7 @@ impl Blocks {
     }
 
     fn grant(&mut self, id: NodeId, cidr: Cidr) {
-        self.claims.insert(cidr, Claim { node: id, others: Vec::new(), is_irregular: false });
+        self.claims.insert(cidr, id, true);
         self.outbox.push_back(id);
         self.set_state(id, State::Granted { cidr, write: Write::queued() });
     }
@@ -250,6 +271,9 @@ impl Blocks {
                 break;
             }
             let Some(index) = self.range_of(*cidr).filter(|index| class.giving.contains(index)) else { continue };
+            if self.is_held_from(key, *cidr) {
+                continue;
+            }
             let Some(length) = self.territories.get(index).and_then(|t| length_for(t, key.pods)) else { continue };
             if let Some(blocks) = self.ripe(index, *cidr, length) {
                 found = Some((Room { index, length }, blocks));
@@ -294,7 +318,10 @@ impl Blocks {
             // It may have been given early and released again since.
             if territory.cooling.get(&cidr) == Some(&released) {
                 is_warmer |= territory.warm(cidr);
-                index.into_iter().for_each(|index| self.summarise(index));
+                if let Some(index) = index {
+                    self.summarise(index);
+                    self.note_free(index, cidr);
+                }
             }
         }
         if is_warmer {
@@ -314,6 +341,7 @@ impl Blocks {
 
     /// Takes in blocks that cooled down under an earlier leader.
     pub(crate) fn restore_cooling(&mut self, cooling: &[RestoredCooling]) {
+        self.reopen_hold();
         for RestoredCooling { cidr, released } in cooling {
             let released = (*released).min(self.now);
             let Some(index) = self.range_of(*cidr) else { continue };

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_address::{AlignedSpace, Cidr, FreeLengths};
+use freeboard_address::{AlignedSpace, BlockSize, Cidr, FreeLengths};
 use jiff::Timestamp;
 
 use crate::range::{Exclusion, RangeSpec, RangeState};
-use crate::size::BlockSize;
 
 /// What the choice of a range looks at, small and side by side for all ranges: with many of them this is what an allocation costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +40,8 @@ pub(crate) struct Territory {
     pub(crate) cooling: BTreeMap<Cidr, Timestamp>,
     /// Addresses of `cooling`.
     pub(crate) cooling_addresses: u64,
+    /// Addresses that are free and kept for a node that waits; they are not in `space`.
+    pub(crate) held_addresses: u64,
     /// Blocks in the range that nodes have.
     pub(crate) claims: u64,
     /// Addresses that no node may have.
@@ -57,6 +58,7 @@ impl Territory {
             space,
             cooling: BTreeMap::new(),
             cooling_addresses: 0,
+            held_addresses: 0,
             claims: 0,
             excluded_addresses: 0,
         }
@@ -69,7 +71,12 @@ impl Territory {
 
     /// Addresses that nodes have.
     pub(crate) fn allocated_addresses(&self) -> u64 {
-        self.spec.cidr.size() - self.excluded_addresses - self.cooling_addresses - self.space.free_addresses()
+        self.spec.cidr.size() - self.excluded_addresses - self.cooling_addresses - self.free_addresses()
+    }
+
+    /// Addresses that nobody has, those that are kept for a node that waits included.
+    pub(crate) fn free_addresses(&self) -> u64 {
+        self.space.free_addresses() + self.held_addresses
     }
 
     /// Counts the free space from scratch: everything but what is excluded, claimed or cooling.

@@ -1,6 +1,6 @@
 //! The state as others see it: for the status of ranges, metrics, diagnosis and demos.
 
-use freeboard_address::{Cidr, NodeName, RangeName};
+use freeboard_address::{BlockSize, Cidr, NodeName, NodeUid, RangeName};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::findings::Finding;
 use crate::input::RestoredCooling;
 use crate::nodes::{Node, State};
 use crate::range::RangeState;
-use crate::size::BlockSize;
+use crate::serve::{GroupKey, length_for};
 use crate::territory::Territory;
 
 /// Max-pods for which the room of a range is told: those at which GKE's block size changes.
@@ -54,8 +54,10 @@ pub struct RangeView {
     pub allocated_addresses: u64,
     /// Addresses that cool down after use.
     pub cooling_addresses: u64,
-    /// Addresses that can be given now.
+    /// Addresses that nobody has.
     pub free_addresses: u64,
+    /// Those of them that are kept for the node that has waited longest.
+    pub held_addresses: u64,
     /// Addresses that no node may have.
     pub excluded_addresses: u64,
     /// Blocks that nodes have in it; a draining range is done at 0.
@@ -64,6 +66,8 @@ pub struct RangeView {
     pub largest_free_block: Option<u8>,
     /// How many more nodes of each size it holds.
     pub fits: Vec<Fit>,
+    /// Nodes that wait, and could have a block of it if there were room.
+    pub waiting_nodes: u64,
     /// Nodes wait because it has no room for them.
     pub is_exhausted: bool,
 }
@@ -137,10 +141,21 @@ impl Blocks {
             .map(|territory| self.range_view(territory))
     }
 
+    /// The addresses of a range, by its name.
+    #[must_use]
+    pub fn range_cidr(&self, name: &RangeName) -> Option<Cidr> {
+        self.territories.iter().find(|territory| territory.spec.name == *name).map(|territory| territory.spec.cidr)
+    }
+
+    /// The uid of a node that is known.
+    #[must_use]
+    pub fn uid_of(&self, node: &NodeName) -> Option<&NodeUid> {
+        self.nodes.get(self.nodes.find(node)?).map(|node| &node.uid)
+    }
+
     /// The nodes that have a block of a range, in address order, from the `skip`-th on: for whom a draining or removed range waits.
     pub fn users(&self, name: &RangeName, skip: usize) -> impl Iterator<Item = (Cidr, &NodeName)> + '_ {
-        let cidr = self.territories.iter().find(|territory| territory.spec.name == *name).map(|t| t.spec.cidr);
-        let claims = cidr.into_iter().flat_map(|cidr| self.claims_touching(cidr)).skip(skip);
+        let claims = self.range_cidr(name).into_iter().flat_map(|cidr| self.claims_touching(cidr)).skip(skip);
         claims.filter_map(|(cidr, id)| Some((cidr, &self.nodes.get(id)?.name)))
     }
 
@@ -217,12 +232,25 @@ impl Blocks {
             capacity_addresses: spec.cidr.size() - territory.excluded_addresses,
             allocated_addresses: territory.allocated_addresses(),
             cooling_addresses: territory.cooling_addresses,
-            free_addresses: territory.space.free_addresses(),
+            free_addresses: territory.free_addresses(),
+            held_addresses: territory.held_addresses,
             excluded_addresses: territory.excluded_addresses,
             nodes: territory.claims,
             largest_free_block: territory.space.largest_block(),
             fits: SIZES_SHOWN.into_iter().filter_map(fit).collect(),
+            waiting_nodes: self.waiting_for(territory),
             is_exhausted: territory.is_exhausted,
         }
+    }
+
+    /// How many nodes wait for room in a range.
+    fn waiting_for(&self, territory: &Territory) -> u64 {
+        let is_it = |index: &usize| self.territories.get(*index).is_some_and(|other| std::ptr::eq(other, territory));
+        let waits = |(key, length): (GroupKey, usize)| {
+            let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
+            let is_for = class.giving.iter().any(is_it) && length_for(territory, key.pods).is_some();
+            is_for.then_some(u64::try_from(length).ok()?)
+        };
+        self.queues.lengths().filter_map(waits).sum()
     }
 }

@@ -445,3 +445,51 @@ fn writes_in_flight_are_bounded_and_not_one_by_one() {
     world.settle();
     assert_eq!(world.engine.view().nodes_served, 100);
 }
+
+/// Small nodes come as fast as others go: without room that is kept, a large node would wait for ever.
+fn waits_of_a_large_node_under_churn(hold_for: SignedDuration) -> Option<usize> {
+    let settings = freeboard_blocks::BlocksSettings { hold_for, ..settings() };
+    let mut world = World::new(settings, &[range("pods", "10.0.0.0/24")]);
+    let mut small: Vec<String> = (0..8).map(|index| format!("small-{index}")).collect();
+    for name in &small {
+        world.create(name, 16);
+    }
+    world.create("large", 32);
+    world.create("next-0", 16);
+    assert!(world.block("large").is_empty() && world.block("next-0").is_empty());
+    for round in 1..40 {
+        // In an order that frees no two neighbours in a row.
+        let gone = small.remove(round * 3 % small.len());
+        world.delete(&gone);
+        small.push(format!("next-{}", round - 1));
+        world.create(&format!("next-{round}"), 16);
+        world.pass(10);
+        if !world.block("large").is_empty() {
+            return Some(round);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_large_node_is_not_starved_by_small_ones() {
+    assert_eq!(waits_of_a_large_node_under_churn(SignedDuration::ZERO), None, "this is what keeping room is for");
+    let rounds = waits_of_a_large_node_under_churn(SignedDuration::from_mins(10));
+    assert!(rounds.is_some_and(|rounds| rounds <= 20), "{rounds:?}");
+}
+
+#[test]
+fn room_that_is_kept_in_vain_is_given_to_the_small_ones() {
+    let mut world = World::new(settings(), &[range("pods", "10.0.0.0/26")]);
+    world.create("a", 16);
+    world.create("b", 16);
+    world.create("large", 32);
+    world.create("small", 16);
+    world.delete("a");
+    world.pass(60);
+    let refusal = world.refusal("small");
+    assert!(refusal.message.contains("32 of them are kept for a larger node"), "{refusal}");
+    assert_eq!(world.engine.range_views()[0].held_addresses, 32);
+    world.pass(600);
+    assert_eq!((world.block("small").as_str(), world.block("large").as_str()), ("10.0.0.0/27", ""));
+}

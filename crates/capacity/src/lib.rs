@@ -4,6 +4,7 @@
 //! One value goes in, an [`Inventory`], whoever gathered it: a dump, a cloud's API, a described cluster. Nothing here does I/O or
 //! reads a clock.
 
+pub mod carry_out;
 mod check;
 mod expansion;
 pub mod export;

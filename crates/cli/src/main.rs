@@ -5,6 +5,8 @@ mod dashboard;
 mod demo;
 mod describe;
 mod doctor;
+#[cfg(feature = "cluster")]
+mod expand;
 mod explain;
 mod input;
 mod kubernetes;
@@ -46,6 +48,9 @@ enum Command {
     Status(status::StatusArguments),
     /// Pages on the loopback: ranges, maps of their addresses, pods that wait, what was found.
     Dashboard(dashboard::DashboardArguments),
+    /// The expansions of a cluster: more room for its pods, proposed, approved and carried out.
+    #[cfg(feature = "cluster")]
+    Expand(expand::ExpandArguments),
     /// Say why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Explain(command) => return with_code("explain", explain::run(&command)),
+        #[cfg(feature = "cluster")]
+        Command::Expand(arguments) => expand::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Dashboard(arguments) => return with_code("dashboard", dashboard::run(&arguments)),
         Command::Leaks(arguments) => return with_code("leaks", leaks::run(&arguments)),

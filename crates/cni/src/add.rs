@@ -29,7 +29,7 @@ pub(crate) fn run(call: &mut Call, output: impl io::Write) -> Result<(), Failure
     call.describe(&sandbox);
     let prefix = call.configuration.veth_prefix()?.to_owned();
     let mtu_bytes = call.configuration.mtu_bytes()?;
-    call.configuration.refuse_port_mappings()?;
+    let host_ports = call.configuration.host_ports()?;
     // Looked at before the agent is asked, so that a sandbox that is gone costs no address.
     let namespace = sandbox.namespace.clone().unwrap_or_default();
     NetworkNamespace::open(&namespace).map_err(|e| {
@@ -37,7 +37,7 @@ pub(crate) fn run(call: &mut Call, output: impl io::Write) -> Result<(), Failure
     })?;
     let allocation = ask(call, &sandbox)?;
     let network = match describe(&sandbox, &allocation, namespace, &prefix, mtu_bytes) {
-        Ok(network) => network,
+        Ok(network) => PodNetwork { host_ports, ..network },
         Err(failure) => return Err(give_back(call, &sandbox, failure)),
     };
     if let Err(error) = network.set_up() {
@@ -116,6 +116,7 @@ fn describe(
         mtu_bytes,
         host_mac: MacAddress::local([a, b, c, d, e, f]),
         pod_mac: MacAddress::local([g, h, i, j, k, l]),
+        host_ports: Vec::new(),
     })
 }
 

@@ -57,6 +57,7 @@ fn expected(call: &Call, sandbox: &Sandbox, previous: &Previous) -> Result<PodNe
         mtu_bytes: call.configuration.mtu_bytes()?,
         host_mac: nobody,
         pod_mac: nobody,
+        host_ports: call.configuration.host_ports()?,
     })
 }
 

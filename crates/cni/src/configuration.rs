@@ -1,7 +1,10 @@
 //! The network configuration on standard input.
 
 use std::io::Read;
+use std::net::IpAddr;
 
+use freeboard_datapath::HostPort;
+use freeboard_datapath::nft::Protocol;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,7 +41,18 @@ pub(crate) struct Configuration {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RuntimeConfiguration {
-    pub(crate) port_mappings: Vec<Value>,
+    pub(crate) port_mappings: Vec<PortMapping>,
+}
+
+/// A port of the node that is to lead to the pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PortMapping {
+    host_port: i64,
+    container_port: i64,
+    protocol: String,
+    #[serde(rename = "hostIP")]
+    host_ip: String,
 }
 
 /// The result of an earlier ADD, as the runtime kept it.
@@ -116,21 +130,46 @@ impl Configuration {
         parsed.ok_or_else(|| invalid("mtu", &text, "bytes from 576 to 9001"))
     }
 
-    /// Refuses host ports: a pod whose ports silently lead nowhere is worse than one that does not start.
-    pub(crate) fn refuse_port_mappings(&self) -> Result<(), Failure> {
-        match self.runtime_config.port_mappings.first() {
-            None => Ok(()),
-            Some(first) => Err(Failure::new(
-                Code::UnsupportedField,
-                format!("runtimeConfig.portMappings is not supported by this plugin: the first one is {first}"),
-                "leave the capability portMappings to the portmap plugin, next in the list in 10-aws.conflist",
-            )),
-        }
+    /// The ports of the node that are to lead to the pod. Those of an IPv6 address of the node are left out: the pod has none.
+    pub(crate) fn host_ports(&self) -> Result<Vec<HostPort>, Failure> {
+        let mappings = self.runtime_config.port_mappings.iter().map(PortMapping::read);
+        Ok(mappings.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// The network's name, a part of the key under which the agent keeps the address.
     pub(crate) fn network(&self) -> Result<&str, Failure> {
         if is_identifier(&self.name) { Ok(&self.name) } else { Err(invalid("name", &self.name, IDENTIFIER)) }
+    }
+}
+
+impl PortMapping {
+    fn read(&self) -> Result<Option<HostPort>, Failure> {
+        let port = |key: &str, value: i64| {
+            let port = u16::try_from(value).ok().filter(|port| *port > 0);
+            port.ok_or_else(|| invalid(&format!("runtimeConfig.portMappings: {key}"), &value.to_string(), "1 to 65535"))
+        };
+        let protocol = match self.protocol.to_ascii_lowercase().as_str() {
+            "tcp" | "" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "sctp" => Protocol::Sctp,
+            _ => {
+                return Err(invalid("runtimeConfig.portMappings: protocol", &self.protocol, "tcp, udp or sctp"));
+            }
+        };
+        let address = match self.host_ip.as_str() {
+            "" => None,
+            text => Some(text.parse::<IpAddr>().map_err(|_| {
+                invalid("runtimeConfig.portMappings: hostIP", text, "an IP address, or nothing for every one")
+            })?),
+        };
+        let host_address = match address {
+            Some(IpAddr::V6(_)) => return Ok(None),
+            Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
+            Some(IpAddr::V4(_)) | None => None,
+        };
+        let (host_port, container_port) =
+            (port("hostPort", self.host_port)?, port("containerPort", self.container_port)?);
+        Ok(Some(HostPort { protocol, host_port, container_port, host_address }))
     }
 }
 
@@ -171,6 +210,37 @@ mod tests {
         ];
         for (message, part) in messages.iter().zip(["vethPrefix \"en/i\"", "mtu \"12x\"", "99999", "name \"../x\""]) {
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn host_ports_are_read_as_the_runtime_writes_them() {
+        let read = |entry: &str| {
+            let text = format!(r#"{{"runtimeConfig":{{"portMappings":[{entry}]}}}}"#);
+            Configuration::read(text.as_bytes()).unwrap().host_ports()
+        };
+        let ports = read(
+            r#"{"hostPort":8080,"containerPort":80,"protocol":"UDP","hostIP":"10.0.0.7"},
+            {"hostPort":81,"containerPort":81,"protocol":"tcp","hostIP":"0.0.0.0"},
+            {"hostPort":82,"containerPort":82,"hostIP":"::"}"#,
+        );
+        let expected = |protocol, host_port, container_port, host_address| HostPort {
+            protocol,
+            host_port,
+            container_port,
+            host_address,
+        };
+        let address = Some(std::net::Ipv4Addr::new(10, 0, 0, 7));
+        let wanted = vec![expected(Protocol::Udp, 8080, 80, address), expected(Protocol::Tcp, 81, 81, None)];
+        assert_eq!(ports, Ok(wanted));
+        for (entry, part) in [
+            (r#"{"hostPort":0,"containerPort":80}"#, "hostPort \"0\""),
+            (r#"{"hostPort":80,"containerPort":65536}"#, "containerPort \"65536\""),
+            (r#"{"hostPort":80,"containerPort":80,"protocol":"icmp"}"#, "protocol \"icmp\""),
+            (r#"{"hostPort":80,"containerPort":80,"hostIP":"here"}"#, "hostIP \"here\""),
+        ] {
+            let message = read(entry).unwrap_err().message;
+            assert!(message.contains(part), "{part} is not in {message}");
         }
     }
 

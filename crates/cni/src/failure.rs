@@ -10,7 +10,6 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     IncompatibleVersion = 1,
-    UnsupportedField = 2,
     InvalidEnvironment = 4,
     InputOutput = 5,
     Decoding = 6,

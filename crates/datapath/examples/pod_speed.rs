@@ -54,6 +54,7 @@ fn pod(number: u8, directory: &Path) -> PodNetwork {
         mtu_bytes: 9001,
         host_mac: MacAddress::new([2, 0, 0, 1, 0, number]),
         pod_mac: MacAddress::new([2, 0, 0, 2, 0, number]),
+        host_ports: Vec::new(),
     }
 }
 

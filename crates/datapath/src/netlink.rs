@@ -11,4 +11,4 @@ pub use batch::Outcome;
 pub use facts::{InterfaceAddress, Link, Neighbour, Route, Rule, Scope};
 pub use request::{Request, RuleSelector, Veth, VethEnd};
 pub use socket::RouteSocket;
-pub(crate) use transport::{Answer, Transport};
+pub(crate) use transport::{Answer, REQUEST_ACKNOWLEDGED, Transport};

@@ -10,7 +10,7 @@ use crate::names::{FROM_POD_PRIORITY, MAIN_TABLE, TO_POD_PRIORITY, check_interfa
 use crate::netlink::{
     InterfaceAddress, Link, Neighbour, Outcome, Request, Route, RouteSocket, Rule, RuleSelector, Scope, Veth, VethEnd,
 };
-use crate::{DatapathError, NetworkNamespace, sysctl};
+use crate::{DatapathError, HostPort, NetworkNamespace, host_ports, sysctl};
 
 /// The next hop inside every pod; nobody has this address, a permanent neighbour entry stands for it.
 const POD_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -36,6 +36,8 @@ pub struct PodNetwork {
     pub host_mac: MacAddress,
     /// Hardware address of the pod's end, likewise.
     pub pod_mac: MacAddress,
+    /// Ports of the node that lead to the pod.
+    pub host_ports: Vec<HostPort>,
 }
 
 /// What may be left of a pod's network on the host.
@@ -43,7 +45,7 @@ pub struct PodNetwork {
 pub struct PodRemains {
     /// Name of the veth end on the host; none when it is not known.
     pub host_interface: Option<String>,
-    /// Addresses whose rules and /32 route go.
+    /// Addresses whose rules, /32 route and host ports go.
     pub addresses: Vec<Ipv4Addr>,
 }
 
@@ -97,7 +99,10 @@ impl PodNetwork {
         self.prepare_host_link()?;
         pod.execute(&self.pod_requests(peer))?;
         host.execute(&self.host_requests(link.index))?;
-        Ok(())
+        if self.host_ports.is_empty() {
+            return host_ports::close(&[self.address]);
+        }
+        host_ports::open(self.address, &self.host_interface, &self.host_ports)
     }
 
     /// The sandbox may have such an interface only from an earlier attachment of ours; that one goes with its host end.
@@ -205,6 +210,7 @@ impl PodNetwork {
                 missing.push(rule.to_string());
             }
         }
+        missing.extend(host_ports::missing(self.address, &self.host_interface, &self.host_ports)?);
         Ok(link.and_then(|link| link.mac))
     }
 
@@ -353,6 +359,7 @@ fn clearing_requests(remains: &PodRemains) -> Vec<Request> {
 }
 
 fn remove(host: &mut RouteSocket, remains: &PodRemains) -> Result<(), DatapathError> {
+    let closed = host_ports::close(&remains.addresses);
     let requests = clearing_requests(remains);
     let outcomes = host.execute(&requests)?;
     if removed_rule(&requests, &outcomes) {
@@ -360,7 +367,7 @@ fn remove(host: &mut RouteSocket, remains: &PodRemains) -> Result<(), DatapathEr
             remove_rules(host, *address)?;
         }
     }
-    Ok(())
+    closed
 }
 
 fn removed_rule(requests: &[Request], outcomes: &[Outcome]) -> bool {

@@ -1,4 +1,6 @@
-//! How large a node's block is: GKE's rule from the pods a node may have to the prefix length of its block.
+//! How many pods a node may have, within GKE's limits, and how large its block is by that.
+
+use freeboard_address::BlockSize;
 
 use crate::error::ApiError;
 
@@ -44,17 +46,15 @@ impl MaxPods {
         self.0
     }
 
-    /// The prefix length of the node's block: host bits are ⌈log2 pods⌉, one more when doubled, and never fewer than four.
+    /// The prefix length of the node's block.
     #[must_use]
     pub fn block_length(self, overprovision: Overprovision) -> u8 {
-        let pods = u32::from(self.0).next_power_of_two();
-        let addresses = match overprovision {
-            Overprovision::Double => pods * 2,
-            Overprovision::None => pods,
+        let size = match overprovision {
+            Overprovision::Double => BlockSize::GKE,
+            Overprovision::None => BlockSize::DENSE,
         };
-        let host_bits = addresses.trailing_zeros().max(4);
-        // At most nine bits of 32.
-        32 - u8::try_from(host_bits).unwrap_or(9)
+        // Every number of pods that GKE takes has a block.
+        size.block_length(u32::from(self.0)).unwrap_or(32)
     }
 }
 
@@ -64,28 +64,9 @@ mod tests {
 
     #[test]
     fn a_block_has_twice_the_addresses_of_the_next_power_of_two() {
-        let table = [
-            (8, 28),
-            (9, 27),
-            (16, 27),
-            (17, 26),
-            (30, 26),
-            (32, 26),
-            (33, 25),
-            (64, 25),
-            (65, 24),
-            (100, 24),
-            (110, 24),
-            (128, 24),
-            (129, 23),
-            (200, 23),
-            (256, 23),
-        ];
-        for (pods, length) in table {
-            assert_eq!(MaxPods::new(pods).unwrap().block_length(Overprovision::Double), length, "{pods} pods");
-        }
-        let packed = |pods| MaxPods::new(pods).unwrap().block_length(Overprovision::None);
-        assert_eq!((packed(30), packed(64), packed(8)), (27, 26, 28));
+        let length = |pods, overprovision| MaxPods::new(pods).unwrap().block_length(overprovision);
+        assert_eq!([8, 16, 110, 256].map(|pods| length(pods, Overprovision::Double)), [28, 27, 24, 23]);
+        assert_eq!([8, 30, 64].map(|pods| length(pods, Overprovision::None)), [28, 27, 26]);
     }
 
     #[test]

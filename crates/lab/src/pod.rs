@@ -54,6 +54,7 @@ impl Pod {
             interface: "eth0".to_owned(),
             pod_namespace: key.namespace.clone(),
             pod_name: key.name.clone(),
+            port_mappings: Vec::new(),
         };
         Ok(Self { key, attachment, address: None, result: None, node: node.namespace().clone(), namespace })
     }

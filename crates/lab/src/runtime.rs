@@ -36,6 +36,8 @@ pub struct Attachment {
     pub pod_namespace: String,
     /// The pod's name.
     pub pod_name: String,
+    /// Ports of the node that lead to the pod, as the runtime passes them to plugins that can do it (`portMappings`).
+    pub port_mappings: Vec<Value>,
 }
 
 /// Why a plugin failed.
@@ -197,7 +199,8 @@ impl PluginList {
         else {
             return Err(failed(0, format!("there is no executable of that name in {:?}", self.directories)));
         };
-        let configuration = self.configuration(plugin, previous).to_string();
+        let port_mappings = attachment.map(|attachment| attachment.port_mappings.as_slice()).unwrap_or_default();
+        let configuration = self.configuration(plugin, port_mappings, previous).to_string();
         let (output, is_success) = self
             .execute(&program, command, attachment, &configuration)
             .map_err(|error| failed(0, format!("cannot run {}: {error}", program.display())))?;
@@ -212,12 +215,12 @@ impl PluginList {
     }
 
     /// What a plugin reads from its standard input.
-    fn configuration(&self, plugin: &Value, previous: Option<&Value>) -> Value {
+    fn configuration(&self, plugin: &Value, port_mappings: &[Value], previous: Option<&Value>) -> Value {
         let mut keys = plugin.as_object().cloned().unwrap_or_default();
         keys.insert("cniVersion".to_owned(), json!(self.cni_version));
         keys.insert("name".to_owned(), json!(self.name));
         if let Some(Value::Object(capabilities)) = keys.remove("capabilities") {
-            let values = |name: &str| if name == "portMappings" { json!([]) } else { json!({}) };
+            let values = |name: &str| if name == "portMappings" { json!(port_mappings) } else { json!({}) };
             let asked: Map<String, Value> =
                 capabilities.into_iter().map(|(name, _)| (name.clone(), values(&name))).collect();
             keys.insert("runtimeConfig".to_owned(), Value::Object(asked));

@@ -15,6 +15,7 @@ use freeboard_lab::{
     source_seen_by,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::json;
 use support::{LIMIT, Outcome, Stage, held, require, start_pod, wait_until};
 
 /// Three t3.small nodes: three interfaces with three pod addresses each. Two of a node come from the unroutable secondary range,
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("every_pod_reaches_every_pod_every_node_and_the_internet", trial(TWO_RANGES, reachability)),
         Trial::test("with_external_snat_the_internet_sees_the_pods_own_address", trial(TWO_RANGES, external_snat)),
+        Trial::test("ports_of_the_node_lead_to_its_pods_until_they_are_deleted", trial(TWO_RANGES, host_ports)),
         Trial::test("status_fails_while_no_agent_can_give_an_address", trial(TWO_RANGES, status)),
         Trial::test(
             "gc_releases_what_the_runtime_no_longer_knows_and_check_finds_the_rest",
@@ -192,6 +194,55 @@ fn external_snat(stage: &Stage) -> Outcome {
     let settings = [SETTINGS.as_slice(), &[("AWS_VPC_K8S_CNI_EXTERNALSNAT", "true")]].concat();
     let cluster = Cluster::start(stage, &settings)?;
     sources(&cluster, |cluster, index| cluster.pods[index].1)
+}
+
+/// Pods of both ranges behind ports of their node: called from another node, from its pods, from the same node, its loopback
+/// address and its pods, from the pod itself, and from outside the VPC.
+fn host_ports(stage: &Stage) -> Outcome {
+    let machines = stage.lab.machines();
+    let (node, other) = (&machines[0], &machines[1]);
+    let _agents = [stage.start_agent(node, &SETTINGS)?, stage.start_agent(other, &SETTINGS)?];
+    let (caller, _) = start_pod(other, "caller")?;
+    let mut pods = Vec::new();
+    for number in 0..8 {
+        let port = 8080 + number;
+        let mut pod = Pod::create(node, PodKey::new("test", format!("web-{number}")))?;
+        pod.attachment.port_mappings = vec![json!({"hostPort": port, "containerPort": 80, "protocol": "tcp"})];
+        let address = pod.add()?;
+        let _service = Mirror::start(pod.namespace(), SocketAddr::from(([0, 0, 0, 0], 80)))?;
+        pods.push((pod, address, port));
+    }
+    let routable = pods.iter().filter(|(_, address, _)| is_routable(*address)).count();
+    require((1..pods.len()).contains(&routable), format!("pods of both ranges: {routable} of {}", pods.len()))?;
+    for (index, (pod, address, port)) in pods.iter().enumerate() {
+        pod.check()?;
+        let door = SocketAddr::from((node.address, *port));
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+        let (neighbour, neighbour_address, _) = &pods[(index + 1) % pods.len()];
+        for (who, namespace, target, seen) in [
+            ("another node", other.namespace(), door, Some(other.address)),
+            ("its own node", node.namespace(), door, Some(node.address)),
+            // By an address of the node, which one is the kernel's choice.
+            ("its node's loopback address", node.namespace(), local, None),
+            ("a pod beside it", neighbour.namespace(), door, Some(*neighbour_address)),
+            ("the pod itself", pod.namespace(), door, None),
+            ("a peered host", &stage.lab.peer(), door, Some(PEERED_HOST)),
+        ] {
+            let found = source_seen_by(namespace, target, Duration::from_secs(5))?;
+            let is_right = found.is_some_and(|found| seen.is_none_or(|seen| seen == found));
+            require(is_right, format!("{who} reaches {address} by {target} as {seen:?}: {found:?}"))?;
+        }
+        let found = source_seen_by(caller.namespace(), door, Duration::from_secs(5))?;
+        require(found.is_some(), format!("a pod of another node reaches {address} by {door}"))?;
+    }
+    let (mut gone, _, port) = pods.remove(0);
+    gone.delete()?;
+    let door = SocketAddr::from((node.address, port));
+    require(!can_connect(other.namespace(), door, BRIEFLY)?, "the deleted pod's port leads nowhere")?;
+    let (stays, address, port) = &pods[0];
+    stays.check()?;
+    let door = SocketAddr::from((node.address, *port));
+    require(can_connect(other.namespace(), door, LIMIT)?, format!("the port of {address} still leads to it"))
 }
 
 fn status(stage: &Stage) -> Outcome {

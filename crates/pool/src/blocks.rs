@@ -1,4 +1,4 @@
-//! The blocks of one interface, with running sums and orders, so that no event has to look at every address.
+//! The blocks of one interface, with running sums and an order, so that no event has to look at every address.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::store::{Block, Cell};
 use crate::view::Tally;
 
-/// What one block adds to sums and orders, its cooling addresses aside.
+/// What one block adds to the sums and to the order.
 #[derive(Clone, Copy)]
 struct Share {
     tally: Tally,
@@ -49,17 +49,13 @@ pub(crate) struct Sums {
 /// longest released, lowest address.
 type Place = (Reverse<u32>, u32, Option<Timestamp>, Cidr);
 
-/// Place of a cooling address in the order in which they end their rest: when it was released, and whether that is durable.
-type Rest = (Timestamp, Ipv4Addr, bool);
-
-/// The blocks of one interface. A block is changed only through this, which keeps the sums and orders in step; the audit counts
+/// The blocks of one interface. A block is changed only through this, which keeps the sums and the order in step; the audit counts
 /// them anew.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Blocks {
     blocks: BTreeMap<Cidr, Block>,
     sums: Sums,
     giving: BTreeSet<Place>,
-    cooling: BTreeSet<Rest>,
 }
 
 impl Blocks {
@@ -97,11 +93,6 @@ impl Blocks {
         next_of(self.blocks.get(cidr)?).map(|(_, address)| address)
     }
 
-    /// The cooling addresses, longest released first, and whether the release is durable.
-    pub(crate) fn cooling(&self) -> impl DoubleEndedIterator<Item = (Timestamp, Ipv4Addr, bool)> {
-        self.cooling.iter().copied()
-    }
-
     /// Blocks with nothing on them that may be given; no look at any other.
     pub(crate) fn unused(&self) -> impl Iterator<Item = Cidr> {
         let without_pods = self.giving.iter().rev().take_while(|(Reverse(assigned), ..)| *assigned == 0);
@@ -114,7 +105,6 @@ impl Blocks {
         if !self.blocks.contains_key(&cidr) {
             self.sums.count(&Share::of(cidr, &block));
             self.giving.extend(place(cidr, &block));
-            self.cooling.extend(resting(&block));
             self.blocks.insert(cidr, block);
         }
     }
@@ -125,9 +115,6 @@ impl Blocks {
         self.sums.discount(&share);
         if let Some(place) = share.place {
             self.giving.remove(&place);
-        }
-        for rest in resting(&block) {
-            self.cooling.remove(&rest);
         }
         Some(block)
     }
@@ -167,14 +154,9 @@ impl Blocks {
     pub(crate) fn set(&mut self, cidr: Cidr, address: Ipv4Addr, cell: Cell) -> Option<Cell> {
         let block = self.blocks.get_mut(&cidr)?;
         let before = Share::of(cidr, block);
-        let rests = rest(address, &cell);
         let previous = block.set(address, cell)?;
         let after = Share::of(cidr, block);
         self.replace(before, after);
-        if let Some(rested) = rest(address, &previous) {
-            self.cooling.remove(&rested);
-        }
-        self.cooling.extend(rests);
         Some(previous)
     }
 
@@ -189,17 +171,36 @@ impl Blocks {
         }
     }
 
-    /// Whether sums and orders are what a count from scratch gives.
+    /// Whether sums and order are what a count from scratch gives.
     pub(crate) fn is_consistent(&self) -> bool {
         let mut fresh = Self::default();
         for (cidr, block) in &self.blocks {
             fresh.insert(*cidr, block.clone());
         }
-        fresh.sums == self.sums && fresh.giving == self.giving && fresh.cooling == self.cooling
+        fresh.sums == self.sums && fresh.giving == self.giving
     }
 }
 
 impl Sums {
+    /// The sums over two sets of blocks together.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.all.add(other.all);
+        self.open.add(other.open);
+        self.open_blocks += other.open_blocks;
+        self.open_prefixes += other.open_prefixes;
+        self.unused_open_prefixes += other.unused_open_prefixes;
+        self.unused_prefixes += other.unused_prefixes;
+    }
+
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.all.subtract(other.all);
+        self.open.subtract(other.open);
+        self.open_blocks -= other.open_blocks;
+        self.open_prefixes -= other.open_prefixes;
+        self.unused_open_prefixes -= other.unused_open_prefixes;
+        self.unused_prefixes -= other.unused_prefixes;
+    }
+
     fn count(&mut self, share: &Share) {
         self.all.add(share.tally);
         self.unused_prefixes += share.unused;
@@ -241,15 +242,4 @@ fn next_of(block: &Block) -> Option<(Option<Timestamp>, Ipv4Addr)> {
         Cell::Assigned(_) | Cell::Cooling { .. } | Cell::Quarantined => None,
     });
     free.min()
-}
-
-fn resting(block: &Block) -> impl Iterator<Item = Rest> {
-    block.cells().filter_map(|(address, cell)| rest(address, cell))
-}
-
-fn rest(address: Ipv4Addr, cell: &Cell) -> Option<Rest> {
-    match cell {
-        Cell::Cooling { released, durable } => Some((*released, address, *durable)),
-        Cell::Free { .. } | Cell::Assigned(_) | Cell::Quarantined => None,
-    }
 }

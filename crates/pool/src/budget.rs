@@ -18,6 +18,9 @@ const CALL: i128 = 1_000_000_000;
 const FULL: u32 = 4096;
 /// A node that serves waiting pods tries at least this often, however often it was throttled.
 const LONGEST_GROWTH_PAUSE: SignedDuration = SignedDuration::from_secs(25);
+/// A node that waits for room in a subnet looks at least this often. Thousands of nodes that wait for the same subnet then stay
+/// below the account's rate of reads; a subnet that was full is tried without a look, too.
+const LONGEST_WATCH_PAUSE: SignedDuration = SignedDuration::from_mins(2);
 /// What can wait tries at least this often.
 const LONGEST_HOUSEKEEPING_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// The pace doubles after each time of this length without a throttle.
@@ -78,6 +81,8 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
     Growth,
+    /// A read that may show room for pods that wait. It is repeated while they wait and no call hangs on it.
+    Watch,
     Release,
     Housekeeping,
 }
@@ -87,8 +92,17 @@ impl Priority {
     fn reserve(self, capacity: i128) -> i128 {
         match self {
             Self::Growth => 0,
-            Self::Release => capacity / 4,
+            Self::Watch | Self::Release => capacity / 4,
             Self::Housekeeping => capacity / 2,
+        }
+    }
+
+    /// The longest pause after a throttle.
+    fn longest_pause(self) -> SignedDuration {
+        match self {
+            Self::Growth => LONGEST_GROWTH_PAUSE,
+            Self::Watch => LONGEST_WATCH_PAUSE,
+            Self::Release | Self::Housekeeping => LONGEST_HOUSEKEEPING_PAUSE,
         }
     }
 }
@@ -230,18 +244,14 @@ impl Budget {
             bucket.paced_at = now;
         }
         bucket.left = match priority {
-            Priority::Growth => CALL,
+            Priority::Growth | Priority::Watch => CALL + priority.reserve(self.capacity(limit, now)),
             // Nobody waits for it: it goes on at the lower pace.
             Priority::Release | Priority::Housekeeping => 0,
-        };
-        let longest = match priority {
-            Priority::Growth => LONGEST_GROWTH_PAUSE,
-            Priority::Release | Priority::Housekeeping => LONGEST_HOUSEKEEPING_PAUSE,
         };
         // With a share a throttle is an accident, and the bucket is filled for who tries again soon: the pause is that of a node
         // alone, whose pace says how often it happened.
         let alone = Self { share: None, buckets: Vec::new(), ..*self }.per_minute(limit, bucket.pace, now);
-        let milliseconds = (CALL * 60_000 / alone).min(longest.as_millis());
+        let milliseconds = (CALL * 60_000 / alone).min(priority.longest_pause().as_millis());
         self.put(action, bucket);
         Some(SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(0)))
     }
@@ -293,18 +303,27 @@ impl Pool {
         self.advance(now);
     }
 
-    /// What this call is for: the reads that the start, or an interface whose state is open, waits for are not housekeeping.
+    /// What this call is for: the reads that the start, a call for pods, or an interface whose state is open, waits for are not
+    /// housekeeping.
     pub(crate) fn priority(&self, action: Action) -> Priority {
         let is_awaited = match action {
             Action::DescribeInterfaces => {
-                !self.is_ready() || self.store.interfaces.values().any(|interface| interface.unsettled.is_some())
+                let interfaces = &self.store.interfaces;
+                let is_settled = || interfaces.are_steady() || interfaces.values().all(|i| i.unsettled.is_none());
+                !self.is_ready() || !is_settled()
             }
-            Action::DescribeSubnets => !self.subnets_answered || self.waiting.demand() > 0,
+            Action::DescribeSubnets => !self.subnets_answered || self.subnets.is_look_wanted(),
             Action::Create | Action::Attach | Action::Prepare | Action::Assign | Action::Unassign | Action::Release => {
                 false
             }
         };
-        if is_awaited { Priority::Growth } else { usual_priority(action) }
+        if is_awaited {
+            Priority::Growth
+        } else if action == Action::DescribeSubnets && self.waiting.demand() > 0 {
+            Priority::Watch
+        } else {
+            usual_priority(action)
+        }
     }
 
     /// Whether the node has to wait for its share before it makes such a call.
@@ -375,6 +394,10 @@ mod tests {
             assert_eq!(budget.opens_at(Action::Create, Priority::Growth, now), None, "one call is left to try with");
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 25, 25, 25]);
+        let mut watching = alone();
+        let mut watch = |call| watching.throttled(Action::DescribeSubnets, Priority::Watch, at(call), at(call));
+        let pauses: Vec<_> = (0..8).filter_map(&mut watch).map(|pause| pause.as_secs()).collect();
+        assert_eq!(pauses, [0, 2, 8, 32, 120, 120, 120, 120], "a look gives way to what pods wait for");
         let pace = |budget: &Budget| budget.buckets.first().map(|(_, bucket)| bucket.pace);
         let slowest = pace(&budget);
         budget.passed(Action::Create, at(701));

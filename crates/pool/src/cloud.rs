@@ -22,8 +22,8 @@ impl Pool {
             self.alarm(format!("an outcome of operation {} came, which is not in flight", id.0), "it is ignored");
             return self.advance(now);
         };
-        if let Some(interface) = interface_of(&operation.operation).and_then(|id| self.store.interfaces.get_mut(id)) {
-            interface.operation = None;
+        if let Some(id) = interface_of(&operation.operation) {
+            self.store.interfaces.change(id, |interface| interface.operation = None);
         }
         let action = Action::of(&operation.operation);
         match outcome {
@@ -62,12 +62,12 @@ impl Pool {
             CloudSuccess::Created(seen) => self.created(&seen, operation.since, now),
             CloudSuccess::Attached(id) => {
                 self.hosts.remove(&id);
-                if let Some(interface) = self.store.interfaces.get_mut(&id) {
+                self.store.interfaces.change(&id, |interface| {
                     interface.phase = Phase::Ready;
                     interface.attached = true;
                     interface.missing_since = None;
                     interface.known = self.step;
-                }
+                });
                 self.settle_claims();
             }
             CloudSuccess::AssignedAddresses(id, addresses) => {
@@ -81,14 +81,11 @@ impl Pool {
     }
 
     fn created(&mut self, seen: &ObservedInterface, started: Timestamp, now: Timestamp) {
-        let step = self.step;
-        self.store.interfaces.entry(seen.id.clone()).or_insert_with(|| {
-            let mut interface = Interface::new(seen, Phase::Created, now, step);
-            interface.attached = false;
-            // It has no device index before it is attached; the last one keeps it behind all others.
-            interface.device_index = u32::MAX;
-            interface
-        });
+        let mut interface = Interface::new(seen, Phase::Created, now, self.step);
+        interface.attached = false;
+        // It has no device index before it is attached; the last one keeps it behind all others.
+        interface.device_index = u32::MAX;
+        self.store.interfaces.insert(interface);
         let blocks: Vec<_> =
             seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
         self.subnets.took(&seen.subnet, 1, started, now, &self.settings.pacing);
@@ -190,7 +187,7 @@ impl Pool {
         };
         let longest = match priority {
             Priority::Growth => pacing.backoff_max,
-            Priority::Release | Priority::Housekeeping => delay,
+            Priority::Watch | Priority::Release | Priority::Housekeeping => delay,
         };
         let backoff = Backoff::lasting(delay.max(pacing.backoff_min).min(longest), now);
         let backoff = backoff.spread(self.facts.instance.as_str());
@@ -244,14 +241,14 @@ impl Pool {
     pub(crate) fn refused_whole(&mut self, operation: &CloudOperation) {
         match operation {
             CloudOperation::Unassign { interface, .. } => {
-                if let Some(interface) = self.store.interfaces.get_mut(interface) {
+                self.store.interfaces.change(interface, |interface| {
                     let releasing: Vec<_> =
                         interface.blocks.iter().filter(|(_, block)| block.releasing).map(|(cidr, _)| *cidr).collect();
                     for cidr in releasing {
                         interface.blocks.change(cidr, |block| block.releasing = false);
                         self.given_back.remove(&cidr);
                     }
-                }
+                });
             }
             CloudOperation::ReleaseInterface { .. }
             | CloudOperation::DescribeSubnets
@@ -279,9 +276,8 @@ impl Pool {
             | CloudOperation::DescribeSubnets
             | CloudOperation::DescribeInterfaces => return,
         };
-        let step = self.step;
-        if let Some(interface) = interface_of(operation).and_then(|id| self.store.interfaces.get_mut(id)) {
-            interface.unsettled = Some((step, not_before));
+        if let Some(id) = interface_of(operation) {
+            self.store.interfaces.change(id, |interface| interface.unsettled = Some((self.step, not_before)));
         }
     }
 
@@ -331,8 +327,8 @@ impl Pool {
 
     fn address_limit(&mut self, operation: &CloudOperation, now: Timestamp) {
         self.look_due = Some(now);
-        if let Some(interface) = interface_of(operation).and_then(|id| self.store.interfaces.get_mut(id)) {
-            interface.full_since = Some(now);
+        if let Some(id) = interface_of(operation) {
+            self.store.interfaces.change(id, |interface| interface.full_since = Some(now));
         }
     }
 
@@ -346,9 +342,7 @@ impl Pool {
             format!("use at most {limit} interfaces, and give {interface} back"),
             format!("the cloud refused to attach another: {}", failure.detail),
         );
-        if let Some(interface) = self.store.interfaces.get_mut(interface) {
-            interface.phase = Phase::Releasing;
-        }
+        self.store.interfaces.change(interface, |interface| interface.phase = Phase::Releasing);
     }
 
     fn not_found(&mut self, operation: &Operation, failure: &CloudFailure, now: Timestamp) {
@@ -391,13 +385,12 @@ impl Pool {
             format!("it failed: {}", pause.detail),
         );
         self.hosts.insert(id.clone(), pause);
-        let step = self.step;
-        if let Some(interface) = self.store.interfaces.get_mut(&id) {
+        self.store.interfaces.change(&id, |interface| {
             // The call to attach was taken; whether the cloud completed it only a look tells.
             interface.attached &= interface.phase == Phase::Unprepared;
             interface.phase = Phase::Unprepared;
-            interface.known = step;
-        }
+            interface.known = self.step;
+        });
     }
 }
 

@@ -4,6 +4,7 @@ use freeboard_address::{Addresses, EniId, Prefixes, SubnetId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
+use crate::blocks::Sums;
 use crate::decision::{Choice, Reason};
 use crate::effect::CloudOperation;
 use crate::input::{AllocationMode, Policy};
@@ -85,14 +86,18 @@ impl Pool {
             !self.is_excluded(interface)
                 && (interface.is_open() || (interface.is_coming() && self.is_awaited(interface)))
         };
-        for interface in self.store.interfaces.values().filter(counted) {
-            let sums = interface.blocks.sums();
-            figures.total += sums.open.total - sums.open.quarantined;
-            figures.assigned += sums.open.assigned;
-            figures.cooling += sums.open.cooling;
-            figures.total_prefixes += sums.open_prefixes;
-            figures.free_prefixes += sums.unused_open_prefixes;
-        }
+        let sums = if self.store.interfaces.are_steady() && !self.subnets.are_excluded() {
+            self.store.interfaces.open()
+        } else {
+            let mut sums = Sums::default();
+            self.store.interfaces.values().filter(counted).for_each(|interface| sums.add(&interface.blocks.sums()));
+            sums
+        };
+        figures.total = sums.open.total - sums.open.quarantined;
+        figures.assigned = sums.open.assigned;
+        figures.cooling = sums.open.cooling;
+        figures.total_prefixes = sums.open_prefixes;
+        figures.free_prefixes = sums.unused_open_prefixes;
         for operation in self.operations.values() {
             let (addresses, prefixes) = brought(&operation.operation);
             figures.total += addresses.plus(prefixes.addresses()).0;
@@ -113,6 +118,9 @@ impl Pool {
         let on_interfaces = |interface: &&Interface| {
             interface.is_coming() && !self.is_excluded(interface) && self.is_awaited(interface)
         };
+        if self.store.interfaces.are_steady() {
+            return in_flight;
+        }
         in_flight + self.store.interfaces.values().filter(on_interfaces).map(|i| i.tally().free).sum::<u32>()
     }
 
@@ -152,6 +160,7 @@ impl Pool {
                     self.paused(Action::Create, now)
                         .or_else(|| self.paused(Action::Attach, now))
                         .or_else(|| self.subnet_obstacle(&subnet, 2, now))
+                        .or_else(|| self.is_covered(&subnet).then(|| self.fullness(&subnet)))
                 };
                 routes.push(Route { rank: self.rank(&subnet), way: Way::Create(subnet), obstacle });
             }
@@ -200,11 +209,13 @@ impl Pool {
         match self.subnets.allowance(subnet, least, now) {
             Allowance::Exhausted(until) => Some(Obstacle::Exhausted { subnet: subnet.clone(), until: Some(until) }),
             Allowance::LookWanted => Some(Obstacle::Busy { spare: 0, patient_until: Timestamp::MIN }),
-            Allowance::UpTo(most) if most < least => {
-                Some(Obstacle::Exhausted { subnet: subnet.clone(), until: self.subnets.exhausted_until(subnet) })
-            }
+            Allowance::UpTo(most) if most < least => Some(self.fullness(subnet)),
             Allowance::UpTo(_) => None,
         }
+    }
+
+    fn fullness(&self, subnet: &SubnetId) -> Obstacle {
+        Obstacle::Exhausted { subnet: subnet.clone(), until: self.subnets.exhausted_until(subnet) }
     }
 
     pub(crate) fn paused(&self, action: Action, now: Timestamp) -> Option<Obstacle> {
@@ -251,12 +262,14 @@ impl Pool {
             Policy::Compatible(targets) => Aim::Targets(targets),
             Policy::Lean => {
                 let figures = self.figures();
+                let (pods_wait, interface_may_come) = (figures.demand > 0, self.interface_slots_left() > 0);
                 let stock = Stock {
                     available: figures.available(),
-                    pods_wait: figures.demand > 0,
+                    pods_wait,
                     cooling: figures.cooling,
-                    room: self.room_in_service(now),
-                    interface_may_come: self.interface_slots_left() > 0,
+                    // It counts only where an interface may have to come first.
+                    room: if interface_may_come && !pods_wait { self.room_in_service(now) } else { 0 },
+                    interface_may_come,
                     cooldown: self.settings.cooldown,
                 };
                 let forecast = self.lean.forecast(&stock, now);
@@ -285,7 +298,7 @@ impl Pool {
 
     /// Attaches what was created and sets up the host for what is attached.
     fn bring_into_service(&mut self, now: Timestamp) {
-        if !self.store.interfaces.values().any(|i| matches!(i.phase, Phase::Created | Phase::Unprepared)) {
+        if self.store.interfaces.are_steady() {
             return;
         }
         for route in self.routes(now) {
@@ -329,9 +342,6 @@ impl Pool {
                 }
             }
             let (Some(subnet), None) = (subnet, &route.obstacle) else { continue };
-            if matches!(route.way, Way::Create(_)) && self.is_covered(&subnet) {
-                continue;
-            }
             let is_new = u32::from(matches!(route.way, Way::Create(_)));
             let Allowance::UpTo(most) = self.subnets.allowance(&subnet, 1 + is_new, now) else { continue };
             let room = match &route.way {
@@ -395,8 +405,7 @@ impl Pool {
 
     fn attach(&mut self, id: &EniId, now: Timestamp) {
         let device_index = self.lowest_device_index();
-        if let Some(interface) = self.store.interfaces.get_mut(id) {
-            interface.device_index = device_index;
+        if self.store.interfaces.change(id, |interface| interface.device_index = device_index).is_some() {
             self.start(CloudOperation::AttachInterface { interface: id.clone(), device_index }, now);
         }
     }

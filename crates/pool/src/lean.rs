@@ -131,19 +131,20 @@ struct Bursts {
 }
 
 impl Bursts {
-    fn arrived(&mut self, lead: u64, now: Timestamp) {
-        if self.last_arrival.is_none_or(|last| later(last, QUIET) < now) {
+    /// A pod that asked at `asked` got an address: those that asked together are one clump, however slowly they are served.
+    fn arrived(&mut self, lead: u64, asked: Timestamp, now: Timestamp) {
+        if self.last_arrival.is_none_or(|last| later(last, QUIET) < asked) {
             self.earlier.set(self.earlier.at(now).max(self.latest.at(now)), now);
             self.latest.set(0, now);
             self.in_window = 0;
         }
-        if self.in_window == 0 || milliseconds(self.window_since, now) >= lead {
-            self.window_since = now;
+        if self.in_window == 0 || milliseconds(self.window_since, asked) >= lead {
+            self.window_since = asked;
             self.in_window = 0;
         }
         self.in_window += 1;
         self.latest.set(self.latest.at(now).max(self.in_window.saturating_mul(ONE)), now);
-        self.last_arrival = Some(now);
+        self.last_arrival = Some(asked);
     }
 
     fn recurring(&self, now: Timestamp) -> u32 {
@@ -251,11 +252,11 @@ impl Lean {
         }
     }
 
-    /// A pod got an address.
-    pub(crate) fn arrived(&mut self, now: Timestamp) {
+    /// A pod that asked at `asked` got an address.
+    pub(crate) fn arrived(&mut self, asked: Timestamp, now: Timestamp) {
         self.fast.add(ONE, now);
         self.slow.add(ONE, now);
-        self.bursts.arrived(self.assign_lead(), now);
+        self.bursts.arrived(self.assign_lead(), asked, now);
     }
 
     /// A call that was started at `since` has succeeded.
@@ -357,7 +358,7 @@ mod tests {
         let mut lean = Lean::new(start());
         assert_eq!(lean.forecast(&stock(0), start()).warm, 1);
         for n in 0..20 {
-            lean.arrived(after(n * 60_000));
+            lean.arrived(after(n * 60_000), after(n * 60_000));
         }
         assert_eq!(lean.forecast(&stock(0), after(20 * 60_000)).warm, 1);
     }
@@ -366,7 +367,7 @@ mod tests {
     fn a_steady_stream_is_covered_for_one_round_trip() {
         let mut lean = Lean::new(start());
         for n in 0..600 {
-            lean.arrived(after(n * 250));
+            lean.arrived(after(n * 250), after(n * 250));
         }
         let now = after(600 * 250);
         let near = lean.forecast(&stock(0), now);
@@ -380,14 +381,24 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_is_served_over_seconds_is_no_stream() {
+        let mut lean = Lean::new(start());
+        for n in 0..40 {
+            lean.arrived(start(), after(n * 60));
+        }
+        let forecast = lean.forecast(&Stock { room: 0, ..stock(2) }, after(2_400));
+        assert_eq!(forecast.warm, 1, "{forecast:?}");
+    }
+
+    #[test]
     fn one_burst_does_not_tell_of_another_and_two_do() {
         let mut lean = Lean::new(start());
         for _ in 0..40 {
-            lean.arrived(start());
+            lean.arrived(start(), start());
         }
         assert_eq!(lean.forecast(&Stock { room: 0, ..stock(0) }, after(2_000)).warm, 1, "nothing came beside it");
         for _ in 0..8 {
-            lean.arrived(after(60_000));
+            lean.arrived(after(60_000), after(60_000));
         }
         assert_eq!(lean.forecast(&stock(0), after(61_000)).burst, 8);
         assert_eq!(lean.forecast(&stock(0), after(3_600_000)).warm, 1, "it is forgotten within the hour");

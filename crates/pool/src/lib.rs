@@ -15,6 +15,7 @@ mod effect;
 mod growth;
 mod holders;
 mod input;
+mod interfaces;
 mod lean;
 mod persist;
 mod placement;

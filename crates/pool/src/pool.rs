@@ -367,8 +367,8 @@ impl Pool {
         self.last_operation += 1;
         self.budget.take(Action::of(&operation), now);
         let id = OperationId(self.last_operation);
-        if let Some(interface) = interface_of(&operation).and_then(|id| self.store.interfaces.get_mut(id)) {
-            interface.operation = Some(id);
+        if let Some(interface) = interface_of(&operation) {
+            self.store.interfaces.change(interface, |interface| interface.operation = Some(id));
         }
         self.effects.push_back(Effect::Cloud(id, operation.clone()));
         self.operations.insert(id, Operation { operation, since: now, step: self.step });

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backoff::{Action, later};
 use crate::effect::CloudOperation;
-use crate::growth::Obstacle;
+use crate::growth::{Obstacle, Route, Way};
 use crate::input::{ObservedInterface, RestoredAllocation};
 use crate::pool::Pool;
 use crate::requests::LISTS_MAY_BE_LATE;
@@ -29,6 +29,78 @@ pub(crate) struct Look {
 fn is_gone(missing_since: &mut Option<Timestamp>, look: Look, apart: SignedDuration) -> bool {
     let first = *missing_since.get_or_insert(look.at);
     later(first, apart) <= look.at
+}
+
+/// How the blocks of an interface differ from what a look shows.
+struct Comparison {
+    /// Not shown for long enough.
+    gone: Vec<Cidr>,
+    /// Shown, and not known.
+    unknown: Vec<Cidr>,
+    /// Whether others were not shown, for the first time.
+    missing: bool,
+}
+
+impl Interface {
+    /// Takes in how a look shows the interface itself. Returns whether it settled what was in doubt; `None` when the look is too
+    /// old to tell anything.
+    fn look(&mut self, seen: &ObservedInterface, look: Look) -> Option<bool> {
+        if look.step < self.known {
+            return None;
+        }
+        let settled = self.settle(look);
+        if self.phase == Phase::Created && self.operation.is_none() {
+            self.phase = Phase::Unprepared;
+        }
+        if self.operation.is_none() && self.phase != Phase::Created {
+            self.device_index = seen.device_index;
+        }
+        self.attached = seen.attached;
+        self.missing_since = None;
+        self.mac = seen.mac;
+        Some(settled)
+    }
+
+    fn settle(&mut self, look: Look) -> bool {
+        let settled = self.unsettled.is_some_and(|(since, not_before)| look.step >= since && look.at >= not_before);
+        if settled {
+            self.unsettled = None;
+        }
+        settled
+    }
+
+    /// Compares the blocks with those that a look shows. `settled`: whether it tells what became of a lost answer.
+    fn compare(&mut self, shown: &BTreeSet<Cidr>, settled: bool, look: Look, apart: SignedDuration) -> Comparison {
+        let idle = self.operation.is_none();
+        let (mut gone, mut missing) = (Vec::new(), false);
+        self.blocks.change_each(|cidr, block| {
+            if block.known > look.step {
+                return;
+            }
+            if shown.contains(&cidr) {
+                block.missing_since = None;
+                // An unassignment whose answer was lost did not happen.
+                block.releasing &= !settled;
+            } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
+                gone.push(cidr);
+            } else {
+                missing = true;
+            }
+        });
+        let unknown = shown.iter().filter(|cidr| !self.blocks.contains_key(cidr)).copied().collect();
+        Comparison { gone, unknown, missing }
+    }
+
+    /// A look does not show the interface. Returns whether it is gone, as far as that is to be judged.
+    fn miss(&mut self, look: Look, apart: SignedDuration) -> Option<bool> {
+        if look.step < self.known {
+            return None;
+        }
+        self.settle(look);
+        // Not attached yet, or about to go: it need not show.
+        let must_show = !matches!(self.phase, Phase::Created | Phase::Releasing);
+        must_show.then(|| is_gone(&mut self.missing_since, look, apart))
+    }
 }
 
 impl Pool {
@@ -92,29 +164,10 @@ impl Pool {
         }
         if !self.store.interfaces.contains_key(&seen.id) {
             self.corrections.interfaces_found += 1;
+            self.store.interfaces.insert(Interface::new(seen, Phase::Unprepared, now, look.step));
         }
-        let interface = self
-            .store
-            .interfaces
-            .entry(seen.id.clone())
-            .or_insert_with(|| Interface::new(seen, Phase::Unprepared, now, look.step));
-        if look.step < interface.known {
-            return;
-        }
-        let settled =
-            interface.unsettled.is_some_and(|(since, not_before)| look.step >= since && look.at >= not_before);
-        if settled {
-            interface.unsettled = None;
-        }
-        if interface.phase == Phase::Created && interface.operation.is_none() {
-            interface.phase = Phase::Unprepared;
-        }
-        if interface.operation.is_none() && interface.phase != Phase::Created {
-            interface.device_index = seen.device_index;
-        }
-        interface.attached = seen.attached;
-        interface.missing_since = None;
-        interface.mac = seen.mac;
+        let looked = self.store.interfaces.change(&seen.id, |interface| interface.look(seen, look));
+        let Some((_, Some(settled))) = looked else { return };
         let shown: BTreeSet<Cidr> =
             seen.secondary_addresses.iter().copied().map(Cidr::host).chain(seen.prefixes.iter().copied()).collect();
         self.reconcile_blocks(&seen.id, &shown, settled, look, now);
@@ -122,25 +175,8 @@ impl Pool {
 
     fn reconcile_blocks(&mut self, id: &EniId, shown: &BTreeSet<Cidr>, settled: bool, look: Look, now: Timestamp) {
         let apart = self.settings.pacing.look_apart;
-        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
-        let idle = interface.operation.is_none();
-        let mut gone = Vec::new();
-        let mut missing = false;
-        interface.blocks.change_each(|cidr, block| {
-            if block.known > look.step {
-                return;
-            }
-            if shown.contains(&cidr) {
-                block.missing_since = None;
-                // An unassignment whose answer was lost did not happen.
-                block.releasing &= !settled;
-            } else if (block.releasing && settled && idle) || is_gone(&mut block.missing_since, look, apart) {
-                gone.push(cidr);
-            } else {
-                missing = true;
-            }
-        });
-        let unknown: Vec<_> = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).copied().collect();
+        let compared = self.store.interfaces.change(id, |interface| interface.compare(shown, settled, look, apart));
+        let Some((_, Comparison { gone, unknown, missing })) = compared else { return };
         for cidr in gone {
             self.corrections.blocks_gone += 1;
             self.drop_block(id, cidr, "the cloud does not show it on its interface any more", now);
@@ -170,37 +206,27 @@ impl Pool {
     fn reconcile_slots(&mut self, id: &EniId, shown: &BTreeSet<Cidr>, look: Look) {
         let slots = self.slots_per_interface();
         let apart = self.settings.pacing.look_apart;
-        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
-        let foreign = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).count();
-        interface.foreign_blocks = u32::try_from(foreign).unwrap_or(u32::MAX);
-        if let Some(since) = interface.full_since {
+        let doubtful_since = self.store.interfaces.change(id, |interface| {
+            let foreign = shown.iter().filter(|cidr| !interface.blocks.contains_key(cidr)).count();
+            interface.foreign_blocks = u32::try_from(foreign).unwrap_or(u32::MAX);
             let explained = u32::try_from(shown.len()).is_ok_and(|shown| shown >= slots);
-            if explained || later(since, apart) <= look.at {
-                interface.full_since = None;
-            } else {
-                self.look_due = Some(later(since, apart));
-            }
+            interface.full_since = interface.full_since.filter(|since| !explained && later(*since, apart) > look.at);
+            interface.full_since
+        });
+        if let Some((_, Some(since))) = doubtful_since {
+            self.look_due = Some(later(since, apart));
         }
     }
 
     fn miss_interface(&mut self, id: &EniId, look: Look, now: Timestamp) {
         let apart = self.settings.pacing.look_apart;
-        let Some(interface) = self.store.interfaces.get_mut(id) else { return };
-        if look.step < interface.known {
-            return;
-        }
-        if interface.unsettled.is_some_and(|(since, not_before)| look.step >= since && look.at >= not_before) {
-            interface.unsettled = None;
-        }
-        // Not attached yet, or about to go: it need not show.
-        if matches!(interface.phase, Phase::Created | Phase::Releasing) {
-            return;
-        }
-        if is_gone(&mut interface.missing_since, look, apart) {
-            self.corrections.interfaces_gone += 1;
-            self.drop_interface(id, "the cloud does not show its interface any more", now);
-        } else {
-            self.look_due = Some(later(look.at, apart));
+        match self.store.interfaces.change(id, |interface| interface.miss(look, apart)) {
+            Some((_, Some(true))) => {
+                self.corrections.interfaces_gone += 1;
+                self.drop_interface(id, "the cloud does not show its interface any more", now);
+            }
+            Some((_, Some(false))) => self.look_due = Some(later(look.at, apart)),
+            Some((_, None)) | None => {}
         }
     }
 
@@ -274,7 +300,8 @@ impl Pool {
         }
         let pacing = self.settings.pacing;
         let (mut unsettled, mut incomplete) = (None, false);
-        for interface in self.store.interfaces.values() {
+        let doubtful = if self.store.interfaces.are_steady() { None } else { Some(self.store.interfaces.values()) };
+        for interface in doubtful.into_iter().flatten() {
             let settled_at = interface.unsettled.map(|(_, at)| at);
             unsettled = unsettled.into_iter().chain(settled_at).min();
             incomplete |= interface.phase == Phase::Unprepared && !interface.attached;
@@ -302,11 +329,16 @@ impl Pool {
         }
     }
 
-    /// Whether a fresh figure, or a new subnet, could open a way to more addresses.
+    /// Whether a fresh figure, or a new subnet, could open a way to more addresses: a subnet is full, or none allows the
+    /// interface that the node may still have. Where calls are refused for another reason, figures change nothing.
     pub(crate) fn could_subnets_help(&self, now: Timestamp) -> bool {
-        self.may_grow()
-            && (self.interface_slots_left() > 0
-                || self.routes(now).iter().any(|route| matches!(route.obstacle, Some(Obstacle::Exhausted { .. }))))
+        if !self.may_grow() {
+            return false;
+        }
+        let routes = self.routes(now);
+        let is_full = |route: &Route| matches!(route.obstacle, Some(Obstacle::Exhausted { .. }));
+        let has_subnet = || routes.iter().any(|route| matches!(route.way, Way::Create(_)));
+        routes.iter().any(is_full) || (self.interface_slots_left() > 0 && !has_subnet())
     }
 
     /// Starts a read when it is due, not in flight and not paused. Returns whether it did.

@@ -59,7 +59,7 @@ impl Pool {
         awaited
             || (self.may_grow() && !self.lost_creations.is_empty())
             || self.routes(now).iter().any(|route| self.may_open(route, deadline))
-            || self.cooling_soon().get(position).is_some_and(|(from, _)| *from <= deadline)
+            || self.cooling_soon().nth(position).is_some_and(|(from, _)| from <= deadline)
     }
 
     fn may_open(&self, route: &Route, deadline: Timestamp) -> bool {
@@ -314,7 +314,7 @@ impl Pool {
             );
         }
         if tally.cooling > 0 && tally.free == 0 {
-            let soon = self.cooling_soon().first().map_or(0, |(from, _)| from.duration_since(now).as_secs().max(0));
+            let soon = self.cooling_soon().next().map_or(0, |(from, _)| from.duration_since(now).as_secs().max(0));
             return Refusal::new(
                 Cause::CoolingDown,
                 Place::Node,

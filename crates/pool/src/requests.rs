@@ -152,21 +152,18 @@ impl Pool {
         self.store.resting.retain(|_, (released, _)| later(*released, cooldown) > now);
     }
 
-    /// Frees what has cooled down. Each interface's addresses are in the order of their release, so this stops at the first that
-    /// still rests.
+    /// Frees what has cooled down. The addresses are in the order of their release, so this stops at the first that still rests.
     fn end_cooldowns(&mut self, now: Timestamp) {
         let cooldown = self.settings.cooldown;
         let mut rested = Vec::new();
         let mut next: Option<Timestamp> = None;
-        for interface in self.store.interfaces.values() {
-            for (released, address, _) in interface.blocks.cooling().filter(|(.., durable)| *durable) {
-                let until = later(released, cooldown);
-                if until > now {
-                    next = Some(next.map_or(until, |known| known.min(until)));
-                    break;
-                }
-                rested.push((address, released));
+        for (address, released, _) in self.store.cooling().filter(|(.., durable)| *durable) {
+            let until = later(released, cooldown);
+            if until > now {
+                next = Some(until);
+                break;
             }
+            rested.push((address, released));
         }
         for (address, released) in rested {
             self.store.rest(address, Cell::Free { released: Some(released) });
@@ -203,16 +200,10 @@ impl Pool {
     }
 
     /// Addresses in cool-down that may be given under pressure, with the time from which on, longest released first.
-    pub(crate) fn cooling_soon(&self) -> Vec<(Timestamp, Ipv4Addr)> {
+    pub(crate) fn cooling_soon(&self) -> impl Iterator<Item = (Timestamp, Ipv4Addr)> {
         let floor = self.cooldown_floor();
-        let mut soon: Vec<_> = self
-            .store
-            .cooling()
-            .filter(|(address, _, durable)| *durable && self.is_usable(*address))
-            .map(|(address, released, _)| (later(released, floor), address))
-            .collect();
-        soon.sort_unstable();
-        soon
+        let usable = self.store.cooling().filter(|(address, _, durable)| *durable && self.is_usable(*address));
+        usable.map(move |(address, released, _)| (later(released, floor), address))
     }
 
     fn is_usable(&self, address: Ipv4Addr) -> bool {
@@ -228,7 +219,7 @@ impl Pool {
         if self.waiting.len() <= self.arriving() {
             return None;
         }
-        let (from, address) = *self.cooling_soon().first()?;
+        let (from, address) = self.cooling_soon().next()?;
         if from > now {
             self.wake(from, "an address may be given before its cool-down ends, because pods wait", now);
             return None;
@@ -240,7 +231,7 @@ impl Pool {
     }
 
     fn grant(&mut self, waiter: Waiter, address: Ipv4Addr, now: Timestamp) {
-        let Waiter { request, add, .. } = waiter;
+        let Waiter { request, add, since, .. } = waiter;
         self.waiting.forget(&add);
         // With a claim in quarantine, the sandbox asks anew and no longer uses what it had before.
         self.unserved.remove(&add.key);
@@ -249,7 +240,7 @@ impl Pool {
             self.unblock(claim.address, now);
         }
         let assignment = Arc::new(Assignment { key: add.key, pod: add.pod, since: now });
-        self.lean.arrived(now);
+        self.lean.arrived(since, now);
         let Some((interface, previous)) = self.store.assign(address, Arc::clone(&assignment)) else { return };
         let reply = assigned(interface, address);
         let revision = self.persist();

@@ -25,7 +25,7 @@ impl Pool {
     pub(crate) fn shrink(&mut self, now: Timestamp) {
         self.finish_releases(now);
         self.repeat_lost_creations(now);
-        if !self.terminating && self.is_ready() {
+        if !self.terminating && self.is_ready() && !self.store.interfaces.are_steady() {
             self.give_up_attachments(now);
         }
         if self.terminating || !self.is_ready() || self.settings.provisioning_disabled {
@@ -48,6 +48,9 @@ impl Pool {
 
     /// Goes on with interfaces that are to go, until they are gone.
     fn finish_releases(&mut self, now: Timestamp) {
+        if self.store.interfaces.are_steady() {
+            return;
+        }
         if let Some(until) = self.paused(Action::Release, now).and_then(|obstacle| self.gone_at(&obstacle)) {
             if self.store.interfaces.values().any(|interface| interface.phase == Phase::Releasing) {
                 self.wake(until, "an interface is still to be given back", now);
@@ -155,7 +158,9 @@ impl Pool {
 
     fn give_back_interface(&mut self, now: Timestamp) {
         let is_candidate = |interface: &&Interface| self.may_be_given_back(interface);
-        if !self.store.interfaces.values().any(|interface| is_candidate(&interface)) {
+        if self.store.interfaces.unused() == 0
+            || !self.store.interfaces.values().any(|interface| is_candidate(&interface))
+        {
             return;
         }
         let figures = self.figures();
@@ -198,10 +203,12 @@ impl Pool {
         let tally = crate::store::sum(others().map(Interface::tally));
         let own = interface.tally().total;
         let beside = Others { free: tally.free, total: tally.total, free_prefixes, own };
+        // Nothing is on it, so all its prefixes are unused ones.
+        let sums = interface.blocks.sums();
         let mut after = *figures;
-        for cidr in interface.blocks.keys() {
-            without(&mut after, *cidr);
-        }
+        after.total = after.total.saturating_sub(sums.all.total);
+        after.total_prefixes = after.total_prefixes.saturating_sub(sums.unused_prefixes);
+        after.free_prefixes = after.free_prefixes.saturating_sub(sums.unused_prefixes);
         policy::interface_may_go(self.mode(), &self.aim, figures, &beside)
             && policy::shortage(self.mode(), &self.aim, &after, false).is_none()
     }
@@ -209,9 +216,7 @@ impl Pool {
     fn give_back(&mut self, id: &EniId, why: Reason, now: Timestamp) {
         self.decide(Choice::GiveBackInterface { interface: id.clone() }, why);
         self.lean.gave_back();
-        if let Some(interface) = self.store.interfaces.get_mut(id) {
-            interface.phase = Phase::Releasing;
-        }
+        self.store.interfaces.change(id, |interface| interface.phase = Phase::Releasing);
         self.finish_releases(now);
     }
 
@@ -219,7 +224,9 @@ impl Pool {
         let mut figures = self.figures();
         let Excess { mut addresses, mut prefixes } = policy::excess(self.mode(), &self.aim, &figures);
         let nothing_over = addresses.is_zero() && prefixes.is_zero();
-        if nothing_over && !self.store.interfaces.values().any(|interface| self.is_excluded(interface)) {
+        let is_any_excluded =
+            || self.subnets.are_excluded() && self.store.interfaces.values().any(|i| self.is_excluded(i));
+        if nothing_over && !is_any_excluded() {
             return;
         }
         let due = self.last_shrink.map_or(now, |last| later(last, self.settings.pacing.shrink_interval));
@@ -280,11 +287,11 @@ impl Pool {
     }
 
     fn unassign(&mut self, interface: EniId, blocks: Vec<Cidr>) {
-        if let Some(known) = self.store.interfaces.get_mut(&interface) {
+        self.store.interfaces.change(&interface, |known| {
             for cidr in &blocks {
                 known.blocks.change(*cidr, |block| block.releasing = true);
             }
-        }
+        });
         let (singles, prefixes): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.length() == 32);
         let addresses: Vec<Ipv4Addr> = singles.into_iter().map(Cidr::network).collect();
         let revision = self.persist();

@@ -1,6 +1,6 @@
 //! What the node holds: interfaces, their blocks, and the state of every address on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::blocks::Blocks;
 use crate::holders::Holders;
 use crate::input::{ObservedInterface, OperationId, RestoredAllocation};
+use crate::interfaces::Interfaces;
 use crate::view::Tally;
 
 /// One more with every input: orders what was known before and after a look at the cloud was started.
@@ -222,14 +223,25 @@ pub(crate) struct Claim {
 /// Interfaces, their addresses, and who holds what.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
-    pub(crate) interfaces: BTreeMap<EniId, Interface>,
+    pub(crate) interfaces: Interfaces,
     /// Blocks never overlap.
     carriers: Carriers,
     holders: Holders,
+    cooling: BTreeSet<Rest>,
     /// Quarantined claims, by key.
     pub(crate) claims: BTreeMap<AttachmentKey, Claim>,
     /// Addresses that rest and are on no interface now: when they were released, and whether that is durable.
     pub(crate) resting: BTreeMap<Ipv4Addr, (Timestamp, bool)>,
+}
+
+/// Place of a cooling address in the order in which they end their rest: when it was released, and whether that is durable.
+type Rest = (Timestamp, Ipv4Addr, bool);
+
+fn rest(address: Ipv4Addr, cell: &Cell) -> Option<Rest> {
+    match cell {
+        Cell::Cooling { released, durable } => Some((*released, address, *durable)),
+        Cell::Free { .. } | Cell::Assigned(_) | Cell::Quarantined => None,
+    }
 }
 
 /// Which interface has which block, by the block's first address.
@@ -256,15 +268,21 @@ impl Store {
 
     /// Takes a block into an interface; the caller has checked that nothing else carries any of it.
     pub(crate) fn adopt(&mut self, id: &EniId, cidr: Cidr, known: Step) {
-        if let Some(interface) = self.interfaces.get_mut(id) {
-            interface.blocks.insert(cidr, Block::new(cidr, known));
+        let taken = self.interfaces.change(id, |interface| interface.blocks.insert(cidr, Block::new(cidr, known)));
+        if taken.is_some() {
             self.carriers.insert(cidr.network(), (cidr, id.clone()));
             self.rest_on(cidr);
         }
     }
 
-    /// Whether the index of blocks is what the interfaces say.
+    /// Whether the indexes of blocks and cooling addresses, and the sums, are what the interfaces say.
     pub(crate) fn is_consistent(&self) -> bool {
+        let blocks = self.interfaces.values().flat_map(|interface| interface.blocks.iter());
+        let cells = blocks.flat_map(|(_, block)| block.cells());
+        let cooling: BTreeSet<_> = cells.filter_map(|(address, cell)| rest(address, cell)).collect();
+        if cooling != self.cooling || !self.interfaces.is_consistent() {
+            return false;
+        }
         let blocks = self
             .interfaces
             .values()
@@ -280,8 +298,14 @@ impl Store {
     /// Puts an address into another state; returns its interface and the state before.
     pub(crate) fn put(&mut self, address: Ipv4Addr, cell: Cell) -> Option<(&Interface, Cell)> {
         let (cidr, id) = carrier(&self.carriers, address)?;
-        let interface = self.interfaces.get_mut(id)?;
-        let previous = interface.blocks.set(*cidr, address, cell)?;
+        let rests = rest(address, &cell);
+        let (interface, previous) =
+            self.interfaces.change(id, |interface| interface.blocks.set(*cidr, address, cell))?;
+        let previous = previous?;
+        if let Some(rested) = rest(address, &previous) {
+            self.cooling.remove(&rested);
+        }
+        self.cooling.extend(rests);
         Some((interface, previous))
     }
 
@@ -351,22 +375,21 @@ impl Store {
         }
     }
 
-    /// The cooling addresses with the time of their release, longest released first per interface.
+    /// The cooling addresses with the time of their release and whether that is durable, longest released first.
     pub(crate) fn cooling(&self) -> impl Iterator<Item = (Ipv4Addr, Timestamp, bool)> {
-        self.interfaces
-            .values()
-            .flat_map(|interface| interface.blocks.cooling())
-            .map(|(released, address, durable)| (address, released, durable))
+        self.cooling.iter().map(|(released, address, durable)| (*address, *released, *durable))
     }
 
     /// Drops a block from its interface. Whoever holds an address of it becomes a quarantined claim; returns those keys.
     pub(crate) fn drop_block(&mut self, id: &EniId, cidr: Cidr, why: &str, now: Timestamp) -> Vec<AttachmentKey> {
-        let Some(block) = self.interfaces.get_mut(id).and_then(|interface| interface.blocks.remove(cidr)) else {
-            return Vec::new();
-        };
+        let removed = self.interfaces.change(id, |interface| interface.blocks.remove(cidr));
+        let Some(block) = removed.and_then(|(_, block)| block) else { return Vec::new() };
         self.carriers.remove(&cidr.network());
         let mut keys = Vec::new();
         for (address, cell) in block.into_cells() {
+            if let Some(rest) = rest(address, &cell) {
+                self.cooling.remove(&rest);
+            }
             match cell {
                 Cell::Assigned(assignment) => {
                     self.holders.remove(&assignment.key);

@@ -228,6 +228,11 @@ impl Subnets {
         !self.excluded.is_empty() && self.excluded.contains(id)
     }
 
+    /// Whether there is any such subnet.
+    pub(crate) fn are_excluded(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
     /// Whether new interfaces for pods may be made in this subnet (aws-vpc-cni §5.4).
     pub(crate) fn judge(subnet: &ObservedSubnet, settings: &PoolSettings, facts: &NodeFacts) -> Verdict {
         let is_primary = subnet.id == facts.primary_subnet;

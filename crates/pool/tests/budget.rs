@@ -95,3 +95,47 @@ fn a_share_of_a_controller_holds_until_it_ends() {
         world.pod(&format!("pod-{n}"));
     }
 }
+
+/// What is throttled is the creation; the subnet has room, and reading it again tells nothing new.
+#[test]
+fn subnets_are_not_read_again_and_again_while_another_call_is_what_is_throttled() {
+    let mut settings = settings();
+    targets(&mut settings).warm_eni = 0;
+    let mut world = World::started(settings, facts(3, 4, 100), "10.0.0.0/24");
+    world.standing_fault = Some(("CreateNetworkInterface", Fault::Fail(FailureKind::Throttled)));
+    for n in 0..8 {
+        world.add(&format!("pod-{n}"));
+    }
+    world.pass(10);
+    let before = world.count("DescribeSubnets");
+    for n in 0..30 {
+        world.add(&format!("pod-{}", n % 8));
+        world.pass(10);
+    }
+    let reads = world.count("DescribeSubnets") - before;
+    assert!((4..=6).contains(&reads), "every minute: {reads} in five minutes");
+}
+
+/// Thousands of nodes may wait for the same full subnet: reads that are refused give way.
+#[test]
+fn reads_of_a_full_subnet_back_off_when_they_are_what_is_throttled() {
+    let mut world = World::started(settings(), facts(3, 30, 100), "10.0.0.0/28");
+    for n in 0..14 {
+        world.add(&format!("pod-{n}"));
+    }
+    world.pass(60);
+    let reads_in = |world: &mut World, minutes: u64| {
+        let before = world.count("DescribeSubnets");
+        for n in 0..minutes * 6 {
+            world.add(&format!("more-{n}"));
+            world.pass(10);
+        }
+        world.count("DescribeSubnets") - before
+    };
+    let calm = reads_in(&mut world, 5);
+    assert!(calm >= 30, "pods wait for room, so the node watches out for it: {calm}");
+    world.standing_fault = Some(("DescribeSubnets", Fault::Fail(FailureKind::Throttled)));
+    reads_in(&mut world, 10);
+    let throttled = reads_in(&mut world, 10);
+    assert!((3..=6).contains(&throttled), "every two or three minutes: {throttled} in ten");
+}

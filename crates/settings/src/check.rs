@@ -6,7 +6,7 @@ use crate::knob::Notice;
 use crate::reader::{Environment, Problem};
 
 /// Variables of the Amazon VPC CNI that are accepted and do nothing here, and what that means.
-const IGNORED: [(&str, &str); 20] = [
+const IGNORED: [(&str, &str); 19] = [
     ("ENABLE_POD_ENI", "pods get addresses of shared interfaces; security groups for pods do not apply"),
     ("POD_SECURITY_GROUP_ENFORCING_MODE", "security groups for pods are not supported"),
     ("DISABLE_TCP_EARLY_DEMUX", "it matters only with security groups for pods"),
@@ -21,7 +21,6 @@ const IGNORED: [(&str, &str); 20] = [
     ("DISABLE_LEAKED_ENI_CLEANUP", "the agent does not collect leaked interfaces"),
     ("AWS_VPC_K8S_EGRESS_V4_PLUGIN_LOG_FILE", "there is no egress plugin"),
     ("AWS_VPC_K8S_EGRESS_V6_PLUGIN_LOG_FILE", "there is no egress plugin"),
-    ("CLUSTER_ENDPOINT", "the agent does not need the API server"),
     ("VPC_CNI_VERSION", "the agent names its own version"),
     ("ENABLE_NFTABLES", "nf_tables is always used"),
     ("AWS_VPC_K8S_CNI_CONFIGURE_RPFILTER", "it does nothing in the Amazon VPC CNI either"),
@@ -45,9 +44,6 @@ pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Pr
     if !settings.ipv4 {
         refuse("ENABLE_IPv4", "true: pods get IPv4 addresses");
     }
-    if settings.custom_networking {
-        refuse("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false: this version cannot read ENIConfig objects");
-    }
     let no_target = settings.warm_ip_target.is_none() && settings.minimum_ip_target.is_none();
     let obeyed = settings.policy() == Policy::Compatible;
     if obeyed && settings.prefix_delegation && no_target && settings.effective_warm_prefix_target() == 0 {
@@ -55,6 +51,36 @@ pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Pr
         refuse("WARM_PREFIX_TARGET", expected);
     }
     problems
+}
+
+/// A key of the `aws-node` ConfigMap that is no setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey(String);
+
+impl std::fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: expected the name of a setting, as freeboard-agent --print-settings lists them", self.0)
+    }
+}
+
+/// The keys that name no setting. In a ConfigMap a name that nobody knows is a mistake; in a process's environment it is not,
+/// because others put theirs there too. What the AWS SDKs and HTTP clients read is let through, and so are the keys in lower
+/// case with which EKS configures its VPC resource controller.
+pub fn unknown_keys<'a>(keys: impl Iterator<Item = &'a str>) -> impl Iterator<Item = UnknownKey> {
+    let known = knobs();
+    keys.filter(move |key| {
+        let is_ours = known.iter().any(|knob| knob.variable == *key) || IGNORED.iter().any(|(name, _)| name == key);
+        let is_for_others = ["_proxy", "_PROXY"].iter().any(|end| key.ends_with(end)) || is_of_the_sdks(key);
+        let is_for_the_controller = !key.chars().any(|letter| letter.is_ascii_uppercase());
+        !(is_ours || is_for_others || is_for_the_controller)
+    })
+    .map(|key| UnknownKey(key.to_owned()))
+}
+
+/// Whether a variable is one that AWS SDKs or TLS libraries read; names of the Amazon VPC CNI begin in the same way.
+fn is_of_the_sdks(key: &str) -> bool {
+    let is_of_the_cni = ["AWS_VPC_", "AWS_MANAGE_", "AWS_EXTERNAL_SERVICE_"].iter().any(|start| key.starts_with(start));
+    key.starts_with("AWS_") && !is_of_the_cni || key.starts_with("SSL_CERT_")
 }
 
 const TARGETS: [&str; 4] = ["WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET"];

@@ -7,9 +7,9 @@ use freeboard_address::Cidr;
 
 use crate::check;
 use crate::kind::{
-    Bind, Choice, Cidrs, Endpoint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile, LogLevel, Mark, OptionalChoice,
-    OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch, Tags, Text, VethPrefix, Whole,
-    WholeOrUnset,
+    Bind, Choice, Cidrs, Endpoint, FullNodeTaint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile, LogLevel, Mark,
+    OptionalChoice, OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch, Tags, Text,
+    VethPrefix, Whole, WholeOrUnset,
 };
 use crate::knob::{Apply, Knob, Notice, Origin, SettingValue};
 use crate::reader::{Environment, Reader, SettingsError};
@@ -137,6 +137,12 @@ declare! {
         "How often the subnets are read while addresses are short.";
     "FREEBOARD_SUBNETS_CALM_SECONDS" Freeboard Live, subnets_calm_seconds: u32 = SECONDS, "60",
         "How often the subnets are read otherwise.";
+    "FREEBOARD_FULL_NODE_TAINT" Freeboard Live, full_node_taint: FullNodeTaint = Choice(&[
+            ("prefer", FullNodeTaint::Prefer), ("forbid", FullNodeTaint::Forbid), ("off", FullNodeTaint::Off),
+        ]), "prefer",
+        "The taint ipam.freeboard.dev/no-addresses of a node that has no address to give: prefer sends new pods elsewhere while another node has room (PreferNoSchedule), forbid lets them wait unscheduled (NoSchedule), off sets none.";
+    "FREEBOARD_KUBECONFIG" Freeboard Start, kubeconfig: Option<PathBuf> = OptionalPath, "",
+        "The kubeconfig of an agent that does not run in a pod; by default the service account of its pod.";
     "FREEBOARD_BACKOFF_MAX_SECONDS" Freeboard Live, backoff_max_seconds: u32 = Whole { least: 5, most: 3600 }, "60",
         "The longest pause before a full subnet or a failing call is tried again.";
 
@@ -189,7 +195,7 @@ declare! {
     "AWS_VPC_K8S_CNI_VETHPREFIX" VpcCni Start, veth_prefix: String = VethPrefix, "eni",
         "The prefix of the names of the host's pod interfaces.";
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG" VpcCni Start, custom_networking: bool = Switch, "false",
-        "ENIConfig objects choose the subnets. This version cannot, and refuses true rather than use the wrong subnets.";
+        "Whether ENIConfig objects choose the subnets of pods, and the primary interface is kept for the node. Needs the Kubernetes API.";
     "ENI_CONFIG_LABEL_DEF" VpcCni Start, eni_config_label: Option<String> = Text, "k8s.amazonaws.com/eniConfig",
         "The node label that names the ENIConfig.";
     "ENI_CONFIG_ANNOTATION_DEF" VpcCni Start, eni_config_annotation: Option<String> = Text, "k8s.amazonaws.com/eniConfig",
@@ -216,6 +222,8 @@ declare! {
         "Whether introspection is not served.";
     "INTROSPECTION_BIND_ADDRESS" VpcCni Start, introspection_bind_address: Bind = Listen, "127.0.0.1:61679",
         "Where introspection is served.";
+    "CLUSTER_ENDPOINT" VpcCni Start, cluster_endpoint: Option<String> = Endpoint, "",
+        "The API server; by default the service kubernetes, whose address works only where kube-proxy or the like runs.";
     "MY_NODE_NAME" VpcCni Start, node_name: Option<String> = Text, "", "The node's name.";
     "MY_POD_NAME" VpcCni Start, pod_name: Option<String> = Text, "", "The agent's own pod.";
     "HTTP_TIMEOUT" VpcCni Start, http_timeout_seconds: u32 = Whole { least: 1, most: 300 }, "10",

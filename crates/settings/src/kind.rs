@@ -453,6 +453,17 @@ pub enum RandomizeSnat {
     Prng,
 }
 
+/// The taint of a node that has no address to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullNodeTaint {
+    /// New pods go elsewhere while another node has room.
+    Prefer,
+    /// New pods wait unscheduled.
+    Forbid,
+    /// None.
+    Off,
+}
+
 /// Which range new interfaces prefer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use freeboard_settings::{
-    Bind, Environment, LogDestination, Policy, RandomizeSnat, RangePreference, Settings, knobs, markdown,
+    Bind, Environment, LogDestination, Policy, RandomizeSnat, RangePreference, Settings, knobs, markdown, unknown_keys,
 };
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -88,7 +88,8 @@ fn a_wrong_value_is_named_with_what_was_expected() {
         ("FREEBOARD_ADD_WAIT_SECONDS", "600", "a whole number from 0 to 110"),
         ("AWS_ENDPOINT_URL_EC2", "ec2.example", "a URL"),
         ("ENABLE_IPv6", "true", "false: IPv6 pods are not supported"),
-        ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", "false: this version cannot read ENIConfig"),
+        ("CLUSTER_ENDPOINT", "10.0.0.1:6443", "a URL"),
+        ("FREEBOARD_FULL_NODE_TAINT", "maybe", "one of prefer, forbid, off"),
     ] {
         let message = problem(&[(variable, value)]);
         let sentence = format!("1 setting cannot be used: {variable}={value:?}: expected {expected}");
@@ -103,6 +104,30 @@ fn all_wrong_values_are_named_at_once() {
     for part in ["WARM_ENI_TARGET=\"x\"", "MAX_ENI=\"many\"", "ENABLE_IPv4=\"maybe\""] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn a_key_of_the_config_map_that_nobody_knows_is_named_and_those_of_others_are_let_through() {
+    let keys = [
+        "WARM_IP_TARGET",
+        "ENABLE_IPv4",
+        "ENABLE_POD_ENI",
+        "AWS_REGION",
+        "AWS_ROLE_ARN",
+        "HTTPS_PROXY",
+        "no_proxy",
+        "SSL_CERT_FILE",
+        "enable-windows-ipam",
+    ];
+    assert_eq!(unknown_keys(keys.into_iter()).collect::<Vec<_>>(), []);
+    let wrong: Vec<String> = unknown_keys(["WARM_IP_TARGETS", "AWS_VPC_K8S_CNI_CONMARK", "LOG"].into_iter())
+        .map(|key| key.to_string())
+        .collect();
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert_eq!(
+        wrong.first().map(String::as_str),
+        Some("WARM_IP_TARGETS: expected the name of a setting, as freeboard-agent --print-settings lists them")
+    );
 }
 
 #[test]

@@ -415,8 +415,9 @@ impl<'a> Simulation<'a> {
         }
         let wake = node.pool.poll_timeout().map(|(when, _)| {
             let after = when.duration_since(now);
-            // To the next millisecond: never before the time that was asked for.
-            at + i64::try_from(after.as_micros().max(0)).unwrap_or(0).saturating_add(999) / 1_000
+            // Up to the next millisecond, from whatever fraction: an engine that is woken before its time asks for the same time
+            // again, and would sleep for ever here.
+            at + i64::try_from(after.as_nanos().max(0)).unwrap_or(i64::MAX / 2).saturating_add(999_999) / 1_000_000
         });
         let changed = wake.filter(|wake| node.wake != *wake);
         node.wake = wake.unwrap_or(i64::MIN);

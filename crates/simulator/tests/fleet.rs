@@ -33,7 +33,8 @@ fn a_fleet_with_shares_is_done_within_a_fifth_of_the_bound_and_is_hardly_throttl
     let result = mass_start(Policy::Lean, true).run(1).unwrap();
     assert_eq!(result.served, 10_000);
     assert!(seconds(&result) <= 1.2 * result.bound_seconds() + 10.0, "{result:?}");
-    assert!(result.throttled() * 10 <= result.all_calls(), "one in ten: {result:?}");
+    // A node that left its share unused for an interval adds its token to those of others; 166 of 2,964 are refused for that.
+    assert!(result.throttled() * 15 <= result.all_calls(), "one in fifteen: {result:?}");
 }
 
 #[test]
@@ -66,4 +67,14 @@ fn the_same_fleet_brings_the_same_events_on_any_number_of_threads() {
     assert_eq!(one, fleet.run(2).unwrap());
     assert_eq!(one, fleet.run(5).unwrap());
     assert_ne!(one.digest, Fleet { seed: 8, ..fleet }.run(1).unwrap().digest);
+}
+
+/// A node that slept past its time, or was never woken again, would leave its pods waiting to the end.
+#[test]
+fn every_pod_of_a_thousand_nodes_is_served_under_the_incumbents_targets() {
+    let fleet =
+        Fleet { nodes: 1_000, length: SignedDuration::from_hours(2), seed: 1, ..mass_start(incumbent(), false) };
+    let result = fleet.run(1).unwrap();
+    assert_eq!((result.served, result.waiting), (20_000, 0), "{result:?}");
+    assert!(seconds(&result) <= 1.2 * result.bound_seconds() + 30.0, "{result:?}");
 }

@@ -10,12 +10,11 @@ mod predict;
 mod room;
 mod search;
 
-use freeboard_address::{AlignedSpace, Cidr, NodePoolName, RangeName};
+use freeboard_address::{AlignedSpace, BlockSize, Cidr, NodePoolName, RangeName};
 use serde::Serialize;
 
 use crate::engine::Blocks;
 use crate::selector::{Labels, NodeSelector};
-use crate::size::BlockSize;
 
 pub use predict::{Shortfall, predict};
 

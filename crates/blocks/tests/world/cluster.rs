@@ -72,7 +72,9 @@ pub(crate) struct Cluster {
 }
 
 fn engine_settings(excluded: &[Exclusion]) -> BlocksSettings {
-    BlocksSettings { takeover_wait: TAKEOVER, writes_in_flight: 8, excluded: excluded.to_vec(), ..settings() }
+    let hold_for = SignedDuration::from_secs(60);
+    let excluded = excluded.to_vec();
+    BlocksSettings { hold_for, takeover_wait: TAKEOVER, writes_in_flight: 8, excluded, ..settings() }
 }
 
 fn spec(number: u8) -> RangeSpec {

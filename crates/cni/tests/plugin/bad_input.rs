@@ -100,6 +100,6 @@ fn a_bad_configuration_value_is_named() {
     expect(&spoilt(|call| call.with("mtu", json!("12x")).run()), 7, &["mtu", "\"12x\""]);
     expect(&spoilt(|call| call.with("vethPrefix", json!("toolong")).run()), 7, &["vethPrefix", "\"toolong\""]);
     expect(&spoilt(|call| call.with("name", json!("")).run()), 7, &["name"]);
-    let ports = json!({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]});
-    expect(&spoilt(|call| call.with("runtimeConfig", ports).run()), 2, &["portMappings", "8080"]);
+    let ports = json!({"portMappings": [{"hostPort": 80800, "containerPort": 80, "protocol": "tcp"}]});
+    expect(&spoilt(|call| call.with("runtimeConfig", ports).run()), 7, &["portMappings: hostPort", "80800"]);
 }

@@ -33,7 +33,7 @@ impl Part {
 }
 
 /// The header in front of every nf_tables message.
-pub(super) fn family_header(w: &mut Writer, family: u8, resource: u16) {
+pub(crate) fn family_header(w: &mut Writer, family: u8, resource: u16) {
     let [high, low] = resource.to_be_bytes();
     w.raw(&[family, 0, high, low]);
 }
@@ -202,6 +202,7 @@ fn write_expression(w: &mut Writer, expression: &Expression) {
             });
         }
         Expression::Verdict { code, chain } => verdict(w, *code, chain.as_deref()),
+        Expression::Masquerade => one(w, "masq", |_| {}),
         Expression::SourceNat { address, ports } => source_nat(w, *address, *ports),
         Expression::DestinationNat { address, port } => destination_nat(w, *address, *port),
     }

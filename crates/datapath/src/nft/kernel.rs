@@ -21,7 +21,7 @@ pub(super) const FLAG_CREATE: u16 = 0x400;
 pub(super) const FLAG_APPEND: u16 = 0x800;
 pub(super) const FLAG_ACKNOWLEDGE: u16 = 0x4;
 
-pub(super) const FAMILY_IPV4: u8 = 2;
+pub(crate) const FAMILY_IPV4: u8 = 2;
 
 pub(super) const TABLE_NAME: u16 = 1;
 pub(super) const TABLE_USERDATA: u16 = 6;

@@ -66,14 +66,51 @@ impl NftSocket {
     /// # Errors
     /// [`DatapathError::Refused`]; the old table is then still there, whole.
     pub fn ensure(&mut self, table: &Table) -> Result<bool, DatapathError> {
-        let fingerprint = fingerprint(table);
-        if self.fingerprint(&table.name)?.as_deref() == Some(&fingerprint[..]) && self.has_all_rules(table)? {
+        if self.is_as(table)? {
             return Ok(false);
         }
+        let fingerprint = fingerprint(table);
         let mut parts = vec![encode::new_table(&table.name, &[]), encode::delete_table(&table.name)];
         parts.extend(encode::table(table, &fingerprint));
         self.batch(&parts)?;
         Ok(true)
+    }
+
+    /// Whether the kernel has exactly this table.
+    ///
+    /// # Errors
+    /// As [`Self::counters`].
+    pub fn is_as(&mut self, table: &Table) -> Result<bool, DatapathError> {
+        let fingerprint = fingerprint(table);
+        Ok(self.fingerprint(&table.name)?.as_deref() == Some(&fingerprint[..]) && self.has_all_rules(table)?)
+    }
+
+    /// Whether there is a table of this name; none when the kernel has no nf_tables.
+    ///
+    /// # Errors
+    /// [`DatapathError::Refused`].
+    pub fn has(&mut self, table: &str) -> Result<bool, DatapathError> {
+        let asked = self.transport.next_sequence();
+        let mut writer = Writer::new();
+        writer.message(k::GET_TABLE, k::FLAG_REQUEST | k::FLAG_ACKNOWLEDGE, asked, |w| {
+            family_header(w, k::FAMILY_IPV4, 0);
+            w.text(k::TABLE_NAME, table);
+        });
+        self.transport.send(&writer)?;
+        let mut answer = None;
+        while answer.is_none() {
+            self.transport.receive(|received| match received {
+                Answer::Done { sequence } if sequence == asked => answer = Some(Ok(true)),
+                Answer::Refused { sequence, errno, explanation } if sequence == asked => {
+                    let is_absent = matches!(errno, Errno::ENOENT | Errno::EINVAL | Errno::EOPNOTSUPP);
+                    let request = format!("look for table ip {table}");
+                    let refused = DatapathError::Refused { request, errno, explanation };
+                    answer = Some(if is_absent { Ok(false) } else { Err(refused) });
+                }
+                Answer::Done { .. } | Answer::Refused { .. } | Answer::Data(_) => {}
+            })?;
+        }
+        answer.unwrap_or(Ok(false))
     }
 
     /// Removes a table; says whether there was one.

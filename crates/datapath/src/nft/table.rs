@@ -108,6 +108,7 @@ pub(super) enum Expression {
     SetConnectionMark { bits: u32 },
     SetMark { bits: u32, clear: bool },
     Verdict { code: i32, chain: Option<String> },
+    Masquerade,
     SourceNat { address: Ipv4Addr, ports: PortRandomisation },
     DestinationNat { address: Ipv4Addr, port: u16 },
 }
@@ -294,6 +295,12 @@ impl Rule {
     #[must_use]
     pub fn jump(self, chain: &str) -> Self {
         self.and(Expression::Verdict { code: super::kernel::VERDICT_JUMP, chain: Some(chain.to_owned()) })
+    }
+
+    /// Gives the connection an address of the host as its source, one that suits the link by which it leaves.
+    #[must_use]
+    pub fn masquerade(self) -> Self {
+        self.and(Expression::Masquerade)
     }
 
     /// Gives the connection this source address.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use freeboard_address::{Cidr, MacAddress, PodKey};
 use freeboard_datapath::names::{MAIN_TABLE, host_interface};
 use freeboard_datapath::netlink::{InterfaceAddress, Request, RouteSocket, Rule};
-use freeboard_datapath::{DatapathError, PodNetwork, PodRemains};
+use freeboard_datapath::nft::{NftSocket, Protocol};
+use freeboard_datapath::{DatapathError, HostPort, PodNetwork, PodRemains};
 
 use crate::sandbox::{Pinned, Test};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 208, 9);
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 208, 4);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -25,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_disconnected_sandbox_is_connected_again", a_disconnected_sandbox_is_connected_again),
         ("the_sandbox_says_what_is_its_own", the_sandbox_says_what_is_its_own),
         ("a_check_names_every_difference", a_check_names_every_difference),
+        ("a_udp_port_of_the_node_leads_to_the_pod_also_in_a_flow_that_runs", a_udp_port_leads_to_the_pod),
     ]
 }
 
@@ -38,6 +41,7 @@ pub(crate) fn pod(sandbox: &Pinned, name: &str, address: Ipv4Addr, table: u32) -
         mtu_bytes: 9001,
         host_mac: MacAddress::new([2, 0, 0, 0, 0, 1]),
         pod_mac: MacAddress::new([2, 0, 0, 0, 0, 2]),
+        host_ports: Vec::new(),
     }
 }
 
@@ -64,21 +68,56 @@ fn a_pod_is_set_up_checked_and_torn_down() {
     assert_eq!(everything(), before);
 }
 
+/// Gives the host an address of its own, on its loopback link.
+fn address_the_host() {
+    let mut socket = RouteSocket::open().unwrap();
+    let loopback = socket.link("lo").unwrap().unwrap().index;
+    let host_address =
+        InterfaceAddress { interface: loopback, address: HOST, prefix_length: 32, connected_route: true };
+    let requests = [Request::SetLinkUp { index: loopback, mtu_bytes: None }, Request::AddAddress(host_address)];
+    socket.execute(&requests).unwrap();
+}
+
+fn patient(socket: UdpSocket) -> UdpSocket {
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+}
+
+/// A flow that began before the pod came is tracked as one to the host itself, and would go on there.
+fn a_udp_port_leads_to_the_pod() {
+    address_the_host();
+    let port = |host_port| HostPort { protocol: Protocol::Udp, host_port, container_port: 53, host_address: None };
+    // Its table makes the kernel track connections.
+    let other = Pinned::new();
+    let earlier = pod(&other, "earlier", Ipv4Addr::new(10, 0, 208, 10), MAIN_TABLE);
+    PodNetwork { host_ports: vec![port(5454)], ..earlier }.set_up().unwrap();
+    let client = patient(UdpSocket::bind((HOST, 0)).unwrap());
+    client.send_to(b"lost", (HOST, 5353)).unwrap();
+
+    let sandbox = Pinned::new();
+    let network = PodNetwork { host_ports: vec![port(5353)], ..pod(&sandbox, "web", ADDRESS, MAIN_TABLE) };
+    network.set_up().unwrap();
+    network.check().unwrap();
+    let server = patient(sandbox.run(|| UdpSocket::bind((ADDRESS, 53))).unwrap());
+    // The socket may still have the refusal of the first packet to report.
+    while client.send_to(b"ping", (HOST, 5353)).is_err() {}
+    let mut buffer = [0; 16];
+    let (length, from) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"ping");
+    server.send_to(b"pong", from).unwrap();
+    assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+
+    network.remains().tear_down().unwrap();
+    assert_eq!(NftSocket::open().unwrap().tables().unwrap(), ["freeboard-ports-10.0.208.10"]);
+    assert!(network.check().is_err());
+}
+
 fn a_pod_and_its_host_exchange_packets() {
     let sandbox = Pinned::new();
     pod(&sandbox, "web", ADDRESS, MAIN_TABLE).set_up().unwrap();
-    let mut socket = RouteSocket::open().unwrap();
-    let loopback = socket.link("lo").unwrap().unwrap().index;
-    let host = Ipv4Addr::new(10, 0, 208, 4);
-    let host_address =
-        InterfaceAddress { interface: loopback, address: host, prefix_length: 32, connected_route: true };
-    let requests = [Request::SetLinkUp { index: loopback, mtu_bytes: None }, Request::AddAddress(host_address)];
-    socket.execute(&requests).unwrap();
-
-    let server = sandbox.run(|| UdpSocket::bind((ADDRESS, 7))).unwrap();
-    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let client = UdpSocket::bind((host, 0)).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    address_the_host();
+    let server = patient(sandbox.run(|| UdpSocket::bind((ADDRESS, 7))).unwrap());
+    let client = patient(UdpSocket::bind((HOST, 0)).unwrap());
     client.send_to(b"ping", (ADDRESS, 7)).unwrap();
     let mut buffer = [0; 16];
     let (length, from) = server.recv_from(&mut buffer).unwrap();

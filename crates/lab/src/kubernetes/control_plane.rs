@@ -43,13 +43,21 @@ const USERS: [(&str, &str); 4] = [
     ("system:kube-controller-manager", ""),
 ];
 
+/// Where clients find the API server.
+pub(crate) fn url() -> String {
+    format!("https://{CONTROL_PLANE_HOST}:{PORT}")
+}
+
 /// The running control plane.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     directory: PathBuf,
     kubeconfigs: Vec<PathBuf>,
-    /// In the order in which they are ended.
-    _programs: Vec<Program>,
+    // In the order in which they are ended.
+    _manager: Program,
+    _scheduler: Program,
+    server: Program,
+    _etcd: Program,
 }
 
 impl ControlPlane {
@@ -64,25 +72,13 @@ impl ControlPlane {
             node: CLUSTER.to_owned(),
             problem: format!("cannot write its files to {}: {source}", directory.display()),
         })?;
-        let host = Namespace::current("control-plane")?;
-        let start = |name: &str, arguments: Vec<String>| {
-            Program::start(
-                &host,
-                &ProgramOptions {
-                    executable: options.tools.join(name),
-                    arguments,
-                    environment: Vec::new(),
-                    log: directory.join(format!("{name}.log")),
-                },
-            )
-        };
+        let start = |name: &str, arguments: Vec<String>| start(options, &directory, name, arguments);
         let mut etcd = start("etcd", etcd_arguments(&directory))?;
         etcd.wait_until("answer of etcd", LIMIT, || TcpStream::connect((Ipv4Addr::LOCALHOST, 2379)).is_ok())?;
         let mut server = start("kube-apiserver", server_arguments(&directory))?;
-        let certificate = directory.join("certs/apiserver.crt");
+        wait_for_port(&mut server)?;
         // It listens only when its certificate is written.
-        server
-            .wait_until("port of the API server", LIMIT, || TcpStream::connect((CONTROL_PLANE_HOST, PORT)).is_ok())?;
+        let certificate = directory.join("certs/apiserver.crt");
         let kubeconfigs = prepared
             .tokens
             .iter()
@@ -93,20 +89,24 @@ impl ControlPlane {
                 node: CLUSTER.to_owned(),
                 problem: format!("cannot write its kubeconfigs: {source}"),
             })?;
-        let kubectl = options.tools.join("kubectl");
-        let admin = kubeconfigs.first().cloned().unwrap_or_default();
-        server.wait_until("ready API server", LIMIT, || {
-            let mut ask = std::process::Command::new(&kubectl);
-            ask.args(["get", "--raw", "/readyz"])
-                .env("KUBECONFIG", &admin)
-                .env(CACHE_VARIABLE, directory.join("cache"));
-            ask.output().is_ok_and(|answer| answer.status.success())
-        })?;
+        wait_until_ready(&mut server, options, &directory, kubeconfigs.first())?;
         let kubeconfig =
             |index: usize| kubeconfigs.get(index).map(|path| path.display().to_string()).unwrap_or_default();
         let scheduler = start("kube-scheduler", scheduler_arguments(&kubeconfig(2)))?;
         let manager = start("kube-controller-manager", manager_arguments(&kubeconfig(3), &directory))?;
-        Ok(Self { directory, kubeconfigs, _programs: vec![manager, scheduler, server, etcd] })
+        Ok(Self { directory, kubeconfigs, _manager: manager, _scheduler: scheduler, server, _etcd: etcd })
+    }
+
+    /// Kills the API server.
+    pub(crate) fn stop_server(&mut self) -> Result<(), LabError> {
+        self.server.kill().map(drop)
+    }
+
+    /// Starts the API server anew, with the files and the store that it had.
+    pub(crate) fn start_server(&mut self, options: &ClusterOptions) -> Result<(), LabError> {
+        self.server = start(options, &self.directory, "kube-apiserver", server_arguments(&self.directory))?;
+        wait_for_port(&mut self.server)?;
+        wait_until_ready(&mut self.server, options, &self.directory, self.kubeconfigs.first())
     }
 
     /// The administrator's kubeconfig.
@@ -123,6 +123,36 @@ impl ControlPlane {
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
+}
+
+/// Starts one of the programs in the lab's own network.
+fn start(options: &ClusterOptions, directory: &Path, name: &str, arguments: Vec<String>) -> Result<Program, LabError> {
+    let host = Namespace::current("control-plane")?;
+    let executable = options.tools.join(name);
+    let log = directory.join(format!("{name}.log"));
+    Program::start(&host, &ProgramOptions { executable, arguments, environment: Vec::new(), log })
+}
+
+fn wait_for_port(server: &mut Program) -> Result<(), LabError> {
+    let listens = || TcpStream::connect((CONTROL_PLANE_HOST, PORT)).is_ok();
+    server.wait_until("port of the API server", LIMIT, listens).map(drop)
+}
+
+fn wait_until_ready(
+    server: &mut Program,
+    options: &ClusterOptions,
+    directory: &Path,
+    kubeconfig: Option<&PathBuf>,
+) -> Result<(), LabError> {
+    let kubectl = options.tools.join("kubectl");
+    let is_ready = || {
+        let mut ask = std::process::Command::new(&kubectl);
+        ask.args(["get", "--raw", "/readyz"])
+            .env("KUBECONFIG", kubeconfig.map_or(Path::new(""), PathBuf::as_path))
+            .env(CACHE_VARIABLE, directory.join("cache"));
+        ask.output().is_ok_and(|answer| answer.status.success())
+    };
+    server.wait_until("ready API server", LIMIT, is_ready).map(drop)
 }
 
 fn etcd_arguments(directory: &Path) -> Vec<String> {
@@ -219,7 +249,7 @@ fn write_kubeconfig(directory: &Path, user: &str, token: &str, certificate: &Pat
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": CLUSTER, "cluster": {
-            "server": format!("https://{CONTROL_PLANE_HOST}:{PORT}"),
+            "server": url(),
             "certificate-authority-data": authority,
         }}],
         "users": [{"name": user, "user": {"token": token}}],

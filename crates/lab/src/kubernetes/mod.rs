@@ -33,6 +33,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The agent's objects, as they are installed on any cluster.
 const MANIFEST: &str = include_str!("../../../../deploy/kubernetes/freeboard-agent.yaml");
 
+/// The definitions of the objects that it reads and writes.
+const DEFINITIONS: [&str; 2] = [
+    include_str!("../../../../deploy/kubernetes/crds/eniconfigs.crd.k8s.amazonaws.com.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/nodeaddresses.ipam.freeboard.dev.yaml"),
+];
+
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
@@ -134,16 +140,14 @@ impl Cluster {
     /// When the API server refuses.
     pub fn install_agent(&self, lab: &Lab, settings: &[(&str, &str)]) -> Result<(), LabError> {
         let ec2 = format!("http://{EC2_ADDRESS}");
-        let server = crate::network::CONTROL_PLANE_HOST.to_string();
-        let port = control_plane::PORT.to_string();
+        let server = control_plane::url();
         let own = [
             ("AWS_ENDPOINT_URL_EC2", ec2.as_str()),
             ("AWS_REGION", lab.region()),
             ("AWS_ACCESS_KEY_ID", "lab"),
             ("AWS_SECRET_ACCESS_KEY", "lab"),
             // The nodes have no kube-proxy, so the address of the service `kubernetes` leads nowhere.
-            ("KUBERNETES_SERVICE_HOST", server.as_str()),
-            ("KUBERNETES_SERVICE_PORT", port.as_str()),
+            ("CLUSTER_ENDPOINT", server.as_str()),
         ];
         let data: BTreeMap<&str, &str> = own.iter().chain(settings).copied().collect();
         let map = serde_json::json!({
@@ -152,7 +156,24 @@ impl Cluster {
             "data": data,
         });
         self.apply(&map.to_string())?;
+        DEFINITIONS.iter().try_for_each(|definition| self.apply(definition))?;
         self.apply(MANIFEST)
+    }
+
+    /// Kills the API server, as when it is lost; what runs goes on, and nothing new is decided.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn stop_api_server(&mut self) -> Result<(), LabError> {
+        self.control_plane.stop_server()
+    }
+
+    /// Starts the API server again and waits until it is ready. Its certificate, tokens and objects are as before.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn start_api_server(&mut self) -> Result<(), LabError> {
+        self.control_plane.start_server(&self.options)
     }
 
     /// `kubectl apply` of objects as YAML or JSON.

@@ -47,7 +47,8 @@ impl BlockSize {
     }
 
     /// The same for a max-pods that is known by its power of two.
-    pub(crate) fn length_for(self, pods: PodBits) -> Option<u8> {
+    #[must_use]
+    pub fn length_for(self, pods: PodBits) -> Option<u8> {
         let host_bits = match self {
             Self::Fixed(length) => return (pods.0 <= 32u8.checked_sub(length)?).then_some(length),
             Self::PerPod(AddressesPerPod::One) => pods.0,
@@ -58,7 +59,8 @@ impl BlockSize {
     }
 
     /// The same for a node that may not tell its max-pods: only a fixed length is known without.
-    pub(crate) fn length_of(self, pods: Option<PodBits>) -> Option<u8> {
+    #[must_use]
+    pub fn length_of(self, pods: Option<PodBits>) -> Option<u8> {
         match (pods, self) {
             (Some(pods), _) => self.length_for(pods),
             (None, Self::Fixed(length)) => Some(length),
@@ -80,12 +82,20 @@ impl BlockSize {
 
 /// ⌈log₂ max-pods⌉: all that a block's size depends on, so that nodes with like needs wait in one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PodBits(pub(crate) u8);
+pub struct PodBits(u8);
 
 impl PodBits {
-    pub(crate) fn of(max_pods: u32) -> Option<Self> {
+    /// Of so many pods; none of no pods.
+    #[must_use]
+    pub fn of(max_pods: u32) -> Option<Self> {
         let bits = 32 - max_pods.checked_sub(1)?.leading_zeros();
         u8::try_from(bits).ok().map(Self)
+    }
+
+    /// The power of two, as pods.
+    #[must_use]
+    pub fn pods(self) -> u64 {
+        1 << self.0
     }
 }
 

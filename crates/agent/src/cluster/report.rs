@@ -1,0 +1,166 @@
+//! Keeps the node's condition, its taints and its `NodeAddresses` as the pool is, with few writes.
+
+use std::time::{Duration, Instant};
+
+use freeboard_kubernetes::client::{is_not_found, sentence};
+use freeboard_kubernetes::conditions::{self, Condition};
+use freeboard_kubernetes::kube::api::{Api, Patch, PatchParams};
+use freeboard_kubernetes::kube::{Client, Error};
+use freeboard_kubernetes::resources::{GROUP, NodeAddresses, NodeAddressesStatus};
+use freeboard_kubernetes::taints;
+use freeboard_pool::Refusal;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::node::KnownNode;
+use super::verdict::{self, CONDITION};
+use super::{Common, PROGRAM, Reach};
+use crate::pool_handle::Command;
+
+/// Between two looks at the pool, unless it says that something has changed.
+const LOOK: Duration = Duration::from_secs(5);
+/// Between two writes at least, so that a pool that flaps does not flood the API server.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Figures that have changed, but nothing else, are written this often at most.
+const FIGURES: Duration = Duration::from_secs(10);
+/// What has not changed is written again after this long, so that an old object shows that its agent is gone.
+const HEARTBEAT: Duration = Duration::from_secs(300);
+
+/// Keeps them until the end of the process.
+pub(super) async fn keep(common: Common, node: watch::Receiver<Option<KnownNode>>) {
+    let mut pool = common.pool.status();
+    let mut report =
+        Report { common, node, reach: Reach::new("what the agent says of this node"), condition: None, figures: None };
+    loop {
+        if let Err(error) = report.turn().await {
+            report.reach.lost(&sentence(&error));
+        } else {
+            report.reach.found();
+        }
+        tokio::time::sleep(PAUSE).await;
+        let changed = tokio::time::timeout(LOOK, pool.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            return;
+        }
+    }
+}
+
+/// What was written, and when.
+#[derive(Debug)]
+struct Written<T> {
+    what: T,
+    at: Instant,
+}
+
+impl<T> Written<T> {
+    fn now(what: T) -> Self {
+        Self { what, at: Instant::now() }
+    }
+}
+
+struct Report {
+    common: Common,
+    node: watch::Receiver<Option<KnownNode>>,
+    reach: Reach,
+    condition: Option<Written<Condition>>,
+    figures: Option<Written<NodeAddressesStatus>>,
+}
+
+impl Report {
+    async fn turn(&mut self) -> Result<(), Error> {
+        // Before the Node was seen, its own condition and its uid are not known.
+        let Some(node) = self.node.borrow().clone() else { return Ok(()) };
+        let Some(Answer { can_give, shown }) = self.ask().await else { return Ok(()) };
+        let now = Timestamp::now();
+        let before = self.condition.as_ref().map(|written| &written.what).or(node.condition.as_ref());
+        let condition = verdict::condition(&can_give, shown.view.tally, now).following(before);
+        self.write_condition(&condition, node.condition.as_ref()).await?;
+        self.write_taints(&condition, &node).await?;
+        self.write_figures(verdict::status(&shown.view, &condition, now), &node).await
+    }
+
+    /// What the pool says; nothing before it runs.
+    async fn ask(&self) -> Option<Answer> {
+        let can_give = self.common.pool.ask(Command::CanGive).await.ok()?;
+        let shown = self.common.pool.ask(Command::Show).await.ok()?;
+        Some(Answer { can_give, shown })
+    }
+
+    async fn write_condition(&mut self, condition: &Condition, on_node: Option<&Condition>) -> Result<(), Error> {
+        let says =
+            |other: &Condition| (other.status, other.reason.clone()) == (condition.status, condition.reason.clone());
+        let is_fresh = self.condition.as_ref().is_some_and(|written| {
+            let is_same = written.what.message == condition.message || written.at.elapsed() < FIGURES;
+            is_same && says(&written.what) && written.at.elapsed() < HEARTBEAT
+        });
+        // Somebody may have made the Node anew.
+        if is_fresh && on_node.is_some_and(says) {
+            return Ok(());
+        }
+        conditions::apply_to_node(&self.common.client, &self.common.node, condition, PROGRAM).await?;
+        if self.condition.as_ref().is_none_or(|written| !says(&written.what)) {
+            tracing::info!(status = %condition.status, reason = condition.reason, "{CONDITION}: {}", condition.message);
+        }
+        self.condition = Some(Written::now(condition.clone()));
+        Ok(())
+    }
+
+    async fn write_taints(&self, condition: &Condition, node: &KnownNode) -> Result<(), Error> {
+        let setting = self.common.settings.borrow().full_node_taint;
+        for wanted in verdict::taints(condition, setting) {
+            // The watch shows what is there; the API server is asked only when something seems to be wrong.
+            if wanted.change(&node.taints).is_some()
+                && taints::ensure(&self.common.client, &self.common.node, &wanted).await?
+            {
+                tracing::info!(?wanted, "changed the node's taints");
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_figures(&mut self, status: NodeAddressesStatus, node: &KnownNode) -> Result<(), Error> {
+        if let Some(written) = &self.figures {
+            let age = written.at.elapsed();
+            let is_same = is_same(&written.what, &status);
+            if age < FIGURES || is_same && age < HEARTBEAT {
+                return Ok(());
+            }
+        }
+        apply(&self.common.client, &status, node).await?;
+        self.figures = Some(Written::now(status));
+        Ok(())
+    }
+}
+
+struct Answer {
+    can_give: Result<(), Refusal>,
+    shown: Box<crate::pool_handle::Shown>,
+}
+
+/// Whether only the time of writing differs.
+fn is_same(one: &NodeAddressesStatus, other: &NodeAddressesStatus) -> bool {
+    NodeAddressesStatus { observed_at: other.observed_at, ..one.clone() } == *other
+}
+
+/// Writes the object; makes it when it is not there. It is the node's, and goes with it.
+async fn apply(client: &Client, status: &NodeAddressesStatus, node: &KnownNode) -> Result<(), Error> {
+    let objects: Api<NodeAddresses> = Api::all(client.clone());
+    let name = node.reference.name.clone().unwrap_or_default();
+    let (version, kind) = (format!("{GROUP}/v1alpha1"), "NodeAddresses");
+    let parameters = PatchParams::apply(PROGRAM).force();
+    let with_status = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "status": status});
+    match objects.patch_status(&name, &parameters, &Patch::Apply(&with_status)).await {
+        Err(error) if is_not_found(&error) => {}
+        outcome => return outcome.map(drop),
+    }
+    let object = json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {"name": name, "ownerReferences": [{
+            "apiVersion": "v1", "kind": "Node", "name": name, "uid": node.reference.uid,
+        }]},
+        "spec": {"nodeName": name},
+    });
+    objects.patch(&name, &parameters, &Patch::Apply(&object)).await?;
+    objects.patch_status(&name, &parameters, &Patch::Apply(&with_status)).await.map(drop)
+}

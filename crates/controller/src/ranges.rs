@@ -1,0 +1,286 @@
+//! The declared ranges: handed to the engine, kept while nodes use them, and their status written back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use freeboard_address::RangeName;
+use freeboard_blocks::{Blocks, RangeSpec, RangeView};
+use freeboard_kubernetes::client::{is_not_found, sentence};
+use freeboard_kubernetes::conditions::{Condition, ConditionStatus};
+use freeboard_kubernetes::events::Severity;
+use freeboard_kubernetes::kube::api::{Patch, PatchParams};
+use freeboard_kubernetes::kube::{Api, Client};
+use freeboard_kubernetes::resources::{FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeStatus};
+use futures::FutureExt;
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::reports::Reports;
+
+/// The condition that says whether the declaration stands.
+const ACCEPTED: &str = "Accepted";
+/// The condition that says whether nodes wait for room.
+const ROOM: &str = "RoomAvailable";
+/// Nodes that a status names, of those for whom a removal waits.
+const NAMED: usize = 10;
+
+/// All declared ranges.
+pub(crate) struct Ranges {
+    client: Client,
+    declared: BTreeMap<RangeName, Declared>,
+}
+
+/// One declared range.
+#[derive(Debug)]
+struct Declared {
+    object: PodRange,
+    /// What the engine took, or why it did not.
+    outcome: Result<RangeSpec, Refused>,
+    is_removing: bool,
+    /// What was written last.
+    written: Option<PodRangeStatus>,
+    /// The write that is on its way; it tells whether it has landed.
+    writing: Option<JoinHandle<bool>>,
+}
+
+/// Why a declaration does not stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused {
+    spec: Option<RangeSpec>,
+    sentence: String,
+}
+
+impl Ranges {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, declared: BTreeMap::new() }
+    }
+
+    /// Takes in all ranges as they are now.
+    pub(crate) fn take(
+        &mut self,
+        mut objects: BTreeMap<String, PodRange>,
+        engine: &mut Blocks,
+        reports: &Reports,
+        now: Timestamp,
+    ) {
+        let names: BTreeSet<RangeName> = objects.keys().map(|name| RangeName::new(name.as_str())).collect();
+        let gone: Vec<RangeName> = self.declared.keys().filter(|name| !names.contains(name)).cloned().collect();
+        // What goes makes room for what comes.
+        for name in gone {
+            self.declared.remove(&name);
+            engine.handle_range_removed(&name, now);
+        }
+        objects.retain(|name, object| {
+            let is_removing = object.metadata.deletion_timestamp.is_some();
+            if is_removing {
+                self.remove(&RangeName::new(name.as_str()), object.clone(), engine, now);
+            }
+            !is_removing
+        });
+        for (name, object) in objects {
+            self.declare(RangeName::new(name), object, engine, reports, now);
+        }
+    }
+
+    fn remove(&mut self, name: &RangeName, object: PodRange, engine: &mut Blocks, now: Timestamp) {
+        let known = self.declared.get_mut(name);
+        if let Some(known) = known.filter(|known| known.is_removing) {
+            known.object = object;
+            return;
+        }
+        // A leader that finds a range being removed must know which nodes use it.
+        let outcome = match object.spec.to_range(name.as_str()) {
+            Ok(spec) => engine
+                .handle_range(spec.clone(), now)
+                .map(|()| spec.clone())
+                .map_err(|refused| Refused { spec: Some(spec), sentence: refused.to_string() }),
+            Err(error) => Err(Refused { spec: None, sentence: error.to_string() }),
+        };
+        self.declared
+            .insert(name.clone(), Declared { object, outcome, is_removing: true, written: None, writing: None });
+        engine.handle_range_removed(name, now);
+    }
+
+    fn declare(&mut self, name: RangeName, object: PodRange, engine: &mut Blocks, reports: &Reports, now: Timestamp) {
+        let parsed = object.spec.to_range(name.as_str());
+        let known = self.declared.remove(&name);
+        let (before, written, writing) = match known {
+            Some(known) => (Some(known.outcome), known.written, known.writing),
+            None => (None, None, None),
+        };
+        let outcome = match (parsed, &before) {
+            (Ok(spec), Some(Ok(taken))) if spec == *taken => Ok(spec),
+            // One that was refused is tried again: what was in its way may be gone.
+            (Ok(spec), _) => match engine.handle_range(spec.clone(), now) {
+                Ok(()) => Ok(spec),
+                Err(refused) => Err(Refused { spec: Some(spec), sentence: refused.to_string() }),
+            },
+            (Err(error), _) => Err(Refused { spec: None, sentence: error.to_string() }),
+        };
+        if let Err(refused) = &outcome
+            && before.as_ref().and_then(|before| before.as_ref().err()) != Some(refused)
+        {
+            tracing::warn!(range = %name, "the range is refused: {}", refused.sentence);
+            reports.range(&object, Severity::Warning, "RangeRefused", refused.sentence.clone());
+        }
+        let is_kept = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == POD_RANGE_FINALIZER);
+        if outcome.is_ok() && !is_kept {
+            tokio::spawn(keep(self.client.clone(), object.clone()));
+        }
+        self.declared.insert(name, Declared { object, outcome, is_removing: false, written, writing });
+    }
+
+    /// No node uses the range any more: its object may go.
+    pub(crate) fn forget(&mut self, name: &RangeName) {
+        if let Some(declared) = self.declared.get(name).filter(|declared| declared.is_removing) {
+            tokio::spawn(release(self.client.clone(), declared.object.clone()));
+        }
+    }
+
+    /// A range has no room for nodes that wait, or has room again.
+    pub(crate) fn exhausted(&self, name: &RangeName, is_exhausted: bool, engine: &Blocks, reports: &Reports) {
+        let (Some(declared), Some(view)) = (self.declared.get(name), engine.range(name)) else { return };
+        let room = room_condition(&view, Timestamp::now());
+        let severity = if is_exhausted { Severity::Warning } else { Severity::Normal };
+        reports.range(&declared.object, severity, &room.reason, room.message);
+    }
+
+    /// Writes what has changed in the status of each range.
+    pub(crate) fn write_status(&mut self, engine: &Blocks) {
+        let now = Timestamp::now();
+        let views: BTreeMap<RangeName, RangeView> =
+            engine.range_views().into_iter().map(|view| (view.name.clone(), view)).collect();
+        for (name, declared) in &mut self.declared {
+            // One write of a range at a time, so that an older one never lands last.
+            match declared.writing.as_mut().map(FutureExt::now_or_never) {
+                Some(None) => continue,
+                Some(Some(landed)) => {
+                    declared.writing = None;
+                    declared.written.take_if(|_| !landed.unwrap_or(false));
+                }
+                None => {}
+            }
+            let status = declared.status(views.get(name), engine, now);
+            let known = declared.written.as_ref().or(declared.object.status.as_ref());
+            if known == Some(&status) {
+                continue;
+            }
+            declared.written = Some(status.clone());
+            declared.writing = Some(tokio::spawn(write(self.client.clone(), name.clone(), status)));
+        }
+    }
+}
+
+impl Declared {
+    fn status(&self, view: Option<&RangeView>, engine: &Blocks, now: Timestamp) -> PodRangeStatus {
+        let before = self.written.as_ref().or(self.object.status.as_ref());
+        let mut conditions = before.map(|status| status.conditions.clone()).unwrap_or_default();
+        self.accepted(now).put_into(&mut conditions);
+        let mut status = PodRangeStatus {
+            observed_generation: self.object.metadata.generation.unwrap_or_default(),
+            largest_free_block: "-".to_owned(),
+            ..PodRangeStatus::default()
+        };
+        if let Some(view) = view {
+            room_condition(view, now).put_into(&mut conditions);
+            status.capacity_addresses = view.capacity_addresses;
+            status.allocated_addresses = view.allocated_addresses;
+            status.cooling_addresses = view.cooling_addresses;
+            status.free_addresses = view.free_addresses;
+            status.nodes = view.nodes;
+            status.waiting_nodes = view.waiting_nodes;
+            status.largest_free_block =
+                view.largest_free_block.map_or_else(|| "-".to_owned(), |length| format!("/{length}"));
+            status.fits = view
+                .fits
+                .iter()
+                .map(|fit| FittingNodes {
+                    max_pods: fit.max_pods,
+                    block_length: fit.block_length,
+                    nodes: fit.nodes,
+                    capacity_nodes: fit.capacity_nodes,
+                })
+                .collect();
+            if self.is_removing {
+                status.used_by = engine.users(&view.name, 0).take(NAMED).map(|(_, node)| node.to_string()).collect();
+            }
+        }
+        status.conditions = conditions;
+        status
+    }
+
+    fn accepted(&self, now: Timestamp) -> Condition {
+        let (status, reason, message) = match &self.outcome {
+            Ok(_) if self.is_removing => (
+                ConditionStatus::False,
+                "Removing",
+                "nodes still have blocks of it; it goes with the last of them".to_owned(),
+            ),
+            Ok(_) => (ConditionStatus::True, "InUse", "nodes get blocks from it as its spec says".to_owned()),
+            Err(refused) => (ConditionStatus::False, "Refused", refused.sentence.clone()),
+        };
+        Condition::new(ACCEPTED, status, reason, message, now)
+    }
+}
+
+/// Whether nodes wait for room in a range, with its figures and what to do.
+fn room_condition(view: &RangeView, now: Timestamp) -> Condition {
+    let RangeView { name, cidr, capacity_addresses, free_addresses, cooling_addresses, nodes, waiting_nodes, .. } =
+        view;
+    let figures =
+        format!("{free_addresses} of {capacity_addresses} addresses are free, {nodes} nodes have blocks of it");
+    if view.is_exhausted {
+        let cooling =
+            if *cooling_addresses > 0 { format!(", {cooling_addresses} cool down after use") } else { String::new() };
+        let message = format!(
+            "range {name} {cidr} has no room for {waiting_nodes} nodes that wait: {figures}{cooling}; add a range (PodRange) or delete nodes that are not needed"
+        );
+        Condition::new(ROOM, ConditionStatus::False, "RangeExhausted", message, now)
+    } else {
+        Condition::new(
+            ROOM,
+            ConditionStatus::True,
+            "NobodyWaits",
+            format!("no node waits for range {name} {cidr}: {figures}"),
+            now,
+        )
+    }
+}
+
+/// Puts the finalizer on an object, unless it was changed in the meantime: then the watch shows it again.
+async fn keep(client: Client, object: PodRange) {
+    let finalizers = object.metadata.finalizers.iter().flatten().cloned().chain([POD_RANGE_FINALIZER.to_owned()]);
+    set_finalizers(client, &object, finalizers.collect()).await;
+}
+
+/// Takes the finalizer off.
+async fn release(client: Client, object: PodRange) {
+    let others = object.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != POD_RANGE_FINALIZER);
+    set_finalizers(client, &object, others.cloned().collect()).await;
+}
+
+async fn set_finalizers(client: Client, object: &PodRange, finalizers: Vec<String>) {
+    let Some(name) = object.metadata.name.as_deref() else { return };
+    let patch = serde_json::json!({
+        "metadata": {"finalizers": finalizers, "resourceVersion": object.metadata.resource_version},
+    });
+    let api: Api<PodRange> = Api::all(client);
+    if let Err(error) = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+        && !is_not_found(&error)
+    {
+        tracing::info!(range = name, "the finalizer is set later: {}", sentence(&error));
+    }
+}
+
+/// Writes the status; whether that has succeeded, or there is nothing to write it to.
+async fn write(client: Client, name: RangeName, status: PodRangeStatus) -> bool {
+    let api: Api<PodRange> = Api::all(client);
+    let patch = Patch::Merge(serde_json::json!({"status": status}));
+    match api.patch_status(name.as_str(), &PatchParams::default(), &patch).await {
+        Ok(_) => true,
+        Err(error) if is_not_found(&error) => true,
+        Err(error) => {
+            tracing::warn!(range = %name, "the status cannot be written: {}", sentence(&error));
+            false
+        }
+    }
+}
