@@ -2,24 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
+use std::process::Output;
+
+use common::{freeboard_in, serve, words};
 use freeboard_address::SubnetId;
 use freeboard_ec2::{CreateNetworkInterface, DescribeNetworkInterfaces, Ec2Client, Ec2Config};
-use freeboard_vpc_server::ServeOptions;
 
 fn freeboard(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_freeboard"))
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps"))
-        .output()
-        .unwrap()
-}
-
-fn words(output: &Output) -> String {
-    let text = String::from_utf8(output.stdout.clone()).unwrap() + &String::from_utf8_lossy(&output.stderr);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    freeboard_in("tests/dumps", arguments)
 }
 
 #[test]
@@ -44,17 +36,7 @@ fn a_dump_shows_suspects_and_a_second_dump_confirms_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaked_interface_of_the_simulated_ec2_is_given_back_only_when_confirmed() {
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let options = ServeOptions {
-        world: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../worlds/eks-demo.yaml"),
-        ec2: any_port,
-        imds_base_port: None,
-        control: any_port,
-        access_key: None,
-        secret_key: None,
-        speed: Some(50.0),
-    };
-    let (server, announcement) = freeboard_vpc_server::start(options).await.unwrap();
+    let (server, announcement) = serve().await;
     let url = format!("http://{}", announcement.ec2);
     let client = Ec2Client::new(Ec2Config::for_endpoint("us-west-2", url.as_str(), "k", "s")).unwrap();
     let mut request = CreateNetworkInterface::new(SubnetId::new("subnet-0cd55c38980375d58"));

@@ -217,9 +217,15 @@ fn subnet<'a>(inventory: &'a Inventory, id: &freeboard_address::SubnetId) -> Opt
 }
 
 fn nothing(text: &mut String, plan: &Plan) {
-    let best = plan.ways.iter().map(|way| way.after.pods_for_certain).max().unwrap_or(0);
-    let line =
-        format!("No way gives {} pods room. The nearest possible: {} pods.", grouped(plan.wanted_pods), grouped(best));
+    let outlooks = || plan.ways.iter().map(|way| &way.after).chain([&plan.before]);
+    let certain = outlooks().map(|outlook| outlook.pods_for_certain).max().unwrap_or(0);
+    let most = outlooks().map(|outlook| outlook.pods_at_most).max().unwrap_or(0);
+    let line = format!(
+        "No way gives {} pods room for certain. The nearest possible: {} for certain, {} at most.",
+        grouped(plan.wanted_pods),
+        grouped(certain),
+        grouped(most)
+    );
     let _ = writeln!(text, "\n{}", wrap(&line, WIDTH, ""));
 }
 
