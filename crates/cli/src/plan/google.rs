@@ -253,17 +253,16 @@ fn page(input: &Input, answer: &GoogleAnswer) -> String {
     for short in &answer.shortfalls {
         let _ = writeln!(text, "{}", item("✗ today: ", &format!("{short}."), WIDTH));
     }
-    text.push_str(&wrap(&verdict(input, answer), WIDTH, ""));
+    text.push_str(&wrap(&verdict(answer), WIDTH, ""));
     text.push('\n');
     text
 }
 
-fn verdict(input: &Input, answer: &GoogleAnswer) -> String {
+fn verdict(answer: &GoogleAnswer) -> String {
     let assignment = &answer.assignment;
     if assignment.fits_all() {
-        return format!(
-            "✓ planned: every pool can grow to its maximum. Carry it out: freeboard plan {} --export gcloud (or terraform)",
-            input.named
+        return String::from(
+            "✓ planned: every pool can grow to its maximum. Carry it out: the same command with --export gcloud (or terraform)",
         );
     }
     let missing = grouped(assignment.missing_addresses);
