@@ -1,5 +1,7 @@
 //! Plans by the engine alone: the first seed, wishes that cannot be met, exports that other tools can read.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
+
 use std::collections::BTreeMap;
 
 use freeboard_address::{NodeName, SubnetId, VpcId};
