@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::{freeboard_in, here, serve, text};
+use freeboard_kubernetes::resources::Expansion;
 use freeboard_vpc_server::Announcement;
 use serde_json::{Value, json};
 
@@ -78,6 +79,7 @@ async fn the_plan_of_the_first_seed_carried_out_by_the_aws_cli_gives_what_it_pro
             let most = way["max_pods"].as_array().unwrap().iter();
             let most: Vec<_> = most.map(|one| json!([one["instance_type"], one["before"], one["after"]])).collect();
             assert_eq!(most, [json!(["t3.medium", 17, 12]), json!(["t3.small", 11, 8])]);
+            is_an_expansion(&freeboard(&["plan", &dump, "--add-cidr", "auto", "--export", "expansion"]));
             let script = freeboard(&["plan", &dump, "--add-cidr", "auto", "--export", "aws"]);
             done(&script);
             text(&script)
@@ -121,6 +123,16 @@ async fn the_plan_of_the_first_seed_carried_out_by_the_aws_cli_gives_what_it_pro
     .unwrap();
     server.with_cloud(|cloud, _| cloud.audit().unwrap());
     server.shutdown().await;
+}
+
+/// What the controller takes is what was planned, and waits to be approved.
+fn is_an_expansion(output: &Output) {
+    let object: Expansion = serde_saphyr::from_str(&text(output)).unwrap();
+    assert_eq!(object.metadata.name.as_deref(), Some("pods-100-64-0-0-20"));
+    assert_eq!((object.spec.block.as_str(), object.spec.approved), ("100.64.0.0/20", false));
+    let subnets: Vec<_> = object.spec.subnets.iter().map(|one| (one.zone.as_str(), one.cidr.as_str())).collect();
+    assert_eq!(subnets, [("ap-southeast-2a", "100.64.1.0/24"), ("ap-southeast-2b", "100.64.2.0/24")]);
+    assert_eq!(object.spec.subnets[0].route_table.as_deref(), Some("rtb-0f9e8d7c6b5a41302"));
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &PlanArguments, input: &Input) -> Result<ExitCode> 
     match arguments.export {
         Some(Export::Gcloud) => anstream::print!("{}", gcloud(&google)),
         Some(Export::Terraform) => anstream::print!("{}", terraform_google(&google)),
-        Some(Export::Aws | Export::Kubectl | Export::Eksctl) => {
+        Some(Export::Aws | Export::Kubectl | Export::Eksctl | Export::Expansion) => {
             bail!("{} shows a cluster of GKE: export for gcloud or terraform", input.named)
         }
         None if arguments.output.is_text() => anstream::print!("{}", page(input, &answer)),
