@@ -143,8 +143,9 @@ impl Blocks {
     }
 
     fn explain_full(&self, class: &Class, ranges: &[Seen<'_>], key: GroupKey) -> Refusal {
-        // The figures are of the range with the most free addresses: where a person would look first.
-        let Some(best) = ranges.iter().max_by_key(|seen| seen.territory.space.free_addresses()) else {
+        // The figures are of the range with the most free addresses, or of the largest: where a person would look first.
+        let by_room = |seen: &&Seen<'_>| (seen.territory.free_addresses(), seen.capacity);
+        let Some(best) = ranges.iter().max_by_key(by_room) else {
             return self.explain_no_match();
         };
         let (name, cidr, length) = (&best.territory.spec.name, best.territory.spec.cidr, best.length);

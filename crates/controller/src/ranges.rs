@@ -76,6 +76,12 @@ impl Ranges {
             }
             !is_removing
         });
+        // Of two that cannot both stand the one stands that nodes may have blocks of already, then the older one.
+        let mut objects: Vec<(String, PodRange)> = objects.into_iter().collect();
+        objects.sort_by_key(|(name, object)| {
+            let since = object.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
+            (!is_kept(object), since, name.clone())
+        });
         for (name, object) in objects {
             self.declare(RangeName::new(name), object, engine, reports, now);
         }
@@ -122,8 +128,7 @@ impl Ranges {
             tracing::warn!(range = %name, "the range is refused: {}", refused.sentence);
             reports.range(&object, Severity::Warning, "RangeRefused", refused.sentence.clone());
         }
-        let is_kept = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == POD_RANGE_FINALIZER);
-        if outcome.is_ok() && !is_kept {
+        if outcome.is_ok() && !is_kept(&object) {
             tokio::spawn(keep(self.client.clone(), object.clone()));
         }
         self.declared.insert(name, Declared { object, outcome, is_removing: false, written, writing });
@@ -220,6 +225,11 @@ impl Declared {
         };
         Condition::new(ACCEPTED, status, reason, message, now)
     }
+}
+
+/// Whether nodes may have blocks of a range: it was accepted once.
+fn is_kept(object: &PodRange) -> bool {
+    object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == POD_RANGE_FINALIZER)
 }
 
 /// Whether nodes wait for room in a range, with its figures and what to do.

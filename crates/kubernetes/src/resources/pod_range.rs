@@ -37,7 +37,7 @@ pub const POD_RANGE_FINALIZER: &str = "ipam.freeboard.dev/node-blocks";
 #[schemars(extend("x-kubernetes-validations" = [
     {
         "rule": "!has(self.blockSize) || !has(self.blockSize.length) || !isCIDR(self.cidr) || self.blockSize.length >= cidr(self.cidr).prefixLength()",
-        "messageExpression": "'a block of /' + string(self.blockSize.length) + ' is larger than the range ' + self.cidr + ': choose a longer block or a larger range'",
+        "messageExpression": "'the block of a node is larger than the range ' + self.cidr + ': choose a longer block or a larger range'",
         "message": "the block of a node is larger than the range: choose a longer block or a larger range"
     }
 ]))]
@@ -205,7 +205,8 @@ impl PodRangeBlockSize {
     }
 }
 
-/// Rules for the text of a block; all of them quote what was given.
+/// Rules for the text of a block; all of them quote what was given. (What was meant cannot be computed: the API server gives a
+/// message no time for that.)
 fn cidr_rules() -> Vec<serde_json::Value> {
     vec![
         serde_json::json!({
@@ -215,7 +216,7 @@ fn cidr_rules() -> Vec<serde_json::Value> {
         }),
         serde_json::json!({
             "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
-            "messageExpression": "self + ' has bits set below its length: did you mean ' + string(cidr(self).masked()) + '?'",
+            "messageExpression": "self + ' has bits set below its length: give the first address of the block'",
             "message": "bits are set below the length of the block",
         }),
     ]

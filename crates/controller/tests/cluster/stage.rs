@@ -1,0 +1,233 @@
+//! A real API server and etcd without nodes, and what the tests do with them.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use freeboard_kubernetes::client::{Access, ClientOptions, connect};
+use freeboard_kubernetes::k8s_openapi::api::core::v1::{Event, Node};
+use freeboard_kubernetes::kube::api::{DeleteParams, ListParams, PostParams};
+use freeboard_kubernetes::kube::{Api, Client};
+use freeboard_kubernetes::resources::{PodRange, PodRangeSpec};
+use freeboard_lab::kubernetes::{Cluster, ClusterOptions};
+use freeboard_lab::{LAB_DIRECTORY, Lab, LabOptions, Namespace, Program, ProgramOptions};
+
+/// Why a test fails.
+pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
+/// What a test ends with.
+pub(crate) type Outcome<T = ()> = Result<T, Problem>;
+
+/// How long anything may take that must happen, on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+const WORLD: &str = include_str!("world.yaml");
+/// What defines the objects that the controller reads.
+const DEFINITIONS: [&str; 4] = [
+    include_str!("../../../../deploy/kubernetes/crds/eniconfigs.crd.k8s.amazonaws.com.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/nodeaddresses.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml"),
+];
+
+/// A cluster without nodes.
+pub(crate) struct Stage {
+    pub(crate) client: Client,
+    pub(crate) cluster: Cluster,
+    tools: PathBuf,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) lab: Lab,
+}
+
+/// Fails unless `holds`.
+pub(crate) fn require(holds: bool, what: impl Display) -> Outcome {
+    if holds { Ok(()) } else { Err(format!("does not hold: {what}").into()) }
+}
+
+impl Stage {
+    /// Starts the control plane, and installs the definitions.
+    pub(crate) fn set() -> Outcome<Self> {
+        Self::set_in(WORLD)
+    }
+
+    /// The same in another world.
+    pub(crate) fn set_in(world: &str) -> Outcome<Self> {
+        let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
+            "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
+        )?;
+        wait_for_the_lab_before()?;
+        // The control plane keeps its store and its keys there.
+        let _ = std::fs::remove_dir_all(PathBuf::from(LAB_DIRECTORY).join("kubernetes"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let world = freeboard_vpc_server::parse_world("the test's world", world)?;
+        // No machine, so neither agent nor plugin nor image.
+        let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
+        let lab = runtime.block_on(Lab::start(world, options))?;
+        let cluster = Cluster::start(&lab, ClusterOptions { tools: tools.clone(), images: PathBuf::new() })?;
+        for definition in DEFINITIONS {
+            cluster.apply(definition)?;
+        }
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
+        let options = ClientOptions { access, server: None, user_agent: "freeboard-test/1".to_owned() };
+        let client = runtime.block_on(connect(&options))?;
+        Ok(Self { client, cluster, tools, runtime, lab })
+    }
+
+    /// Starts a replica of the controller; each has a port of its own.
+    pub(crate) fn start_controller(&self, name: &str, port: u16, more: &[&str]) -> Outcome<Program> {
+        self.start_controller_in(name, port, more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_controller_in(
+        &self,
+        name: &str,
+        port: u16,
+        more: &[&str],
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
+        let mut arguments = vec![
+            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+            format!("--identity={name}"),
+            format!("--bind=127.0.0.1:{port}"),
+            "--service-range=172.20.0.0/16".to_owned(),
+        ];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        self.start(PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller")), name, arguments, environment)
+    }
+
+    /// Starts kube-controller-manager with nothing but its node IPAM.
+    pub(crate) fn start_manager(&self, cluster_cidr: &str) -> Outcome<Program> {
+        let arguments = vec![
+            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+            "--leader-elect=false".to_owned(),
+            "--controllers=node-ipam-controller".to_owned(),
+            "--allocate-node-cidrs=true".to_owned(),
+            format!("--cluster-cidr={cluster_cidr}"),
+            "--node-cidr-mask-size=24".to_owned(),
+            // The lab's own manager has the usual port.
+            "--secure-port=10299".to_owned(),
+            format!("--cert-dir={LAB_DIRECTORY}/node-ipam-certs"),
+        ];
+        self.start(self.tools.join("kube-controller-manager"), "node-ipam", arguments, &[])
+    }
+
+    fn start(
+        &self,
+        executable: PathBuf,
+        name: &str,
+        arguments: Vec<String>,
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let log = PathBuf::from(LAB_DIRECTORY).join(format!("{name}.log"));
+        let host = Namespace::current("control-plane")?;
+        Ok(Program::start(&host, &ProgramOptions { executable, arguments, environment, log })?)
+    }
+
+    pub(crate) fn do_it<T>(
+        &self,
+        future: impl Future<Output = Result<T, freeboard_kubernetes::kube::Error>>,
+    ) -> Outcome<T> {
+        Ok(self.runtime.block_on(future)?)
+    }
+
+    pub(crate) fn nodes(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn ranges(&self) -> Api<PodRange> {
+        Api::all(self.client.clone())
+    }
+
+    /// Creates nodes at once, as their kubelets would.
+    pub(crate) fn create_nodes(&self, names: &[String], max_pods: u32) -> Outcome {
+        let api = self.nodes();
+        let create = |name: &String| {
+            let node = serde_json::from_value::<Node>(serde_json::json!({
+                "metadata": {"name": name}, "status": {"capacity": {"pods": max_pods.to_string()}},
+            }));
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &node.unwrap_or_default()).await.map(drop) }
+        };
+        for some in names.chunks(32) {
+            self.do_it(futures::future::try_join_all(some.iter().map(create)))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete_node(&self, name: &str) -> Outcome {
+        self.do_it(self.nodes().delete(name, &DeleteParams::default())).map(drop)
+    }
+
+    pub(crate) fn add_range(&self, name: &str, cidr: &str) -> Outcome {
+        let range = PodRange::new(name, PodRangeSpec::new(cidr.parse()?));
+        self.do_it(self.ranges().create(&PostParams::default(), &range)).map(drop)
+    }
+
+    /// All nodes with their blocks.
+    pub(crate) fn blocks(&self) -> Outcome<Vec<(String, Option<String>)>> {
+        let list = self.do_it(self.nodes().list(&ListParams::default()))?;
+        let one = |node: Node| (node.metadata.name.unwrap_or_default(), node.spec.and_then(|spec| spec.pod_cidr));
+        Ok(list.items.into_iter().map(one).collect())
+    }
+
+    /// How many nodes have a block; fails when two share addresses.
+    pub(crate) fn served(&self) -> Outcome<usize> {
+        let mut cidrs: Vec<freeboard_address::Cidr> = Vec::new();
+        for (_, block) in self.blocks()? {
+            if let Some(block) = block {
+                cidrs.push(block.parse()?);
+            }
+        }
+        cidrs.sort_unstable();
+        for pair in cidrs.windows(2) {
+            require(!pair[0].overlaps(pair[1]), format!("{} and {} are disjoint", pair[0], pair[1]))?;
+        }
+        Ok(cidrs.len())
+    }
+
+    pub(crate) fn wait_until_served(&self, count: usize) -> Outcome<Duration> {
+        self.wait(format!("{count} nodes have a block"), |stage| {
+            let served = stage.served()?;
+            Ok(if served == count { Ok(()) } else { Err(format!("{served} have one")) })
+        })
+    }
+
+    /// Messages of events on an object with this reason.
+    pub(crate) fn events(&self, object: &str, reason: &str) -> Outcome<Vec<Event>> {
+        let selector = format!("involvedObject.name={object},reason={reason}");
+        let api: Api<Event> = Api::all(self.client.clone());
+        Ok(self.do_it(api.list(&ListParams::default().fields(&selector)))?.items)
+    }
+
+    /// Waits until `holds`, and says how long it took.
+    pub(crate) fn wait(
+        &self,
+        what: impl Display,
+        mut holds: impl FnMut(&Self) -> Outcome<Result<(), String>>,
+    ) -> Outcome<Duration> {
+        let started = Instant::now();
+        loop {
+            match holds(self)? {
+                Ok(()) => return Ok(started.elapsed()),
+                Err(why) if started.elapsed() > LIMIT => {
+                    return Err(format!("after {LIMIT:?} still not: {what}: {why}").into());
+                }
+                Err(_) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+}
+
+/// The kernel takes a network down a moment after its last user is gone.
+fn wait_for_the_lab_before() -> Outcome {
+    let started = Instant::now();
+    while std::fs::read_to_string("/proc/self/net/dev")?.contains("eth0") {
+        require(started.elapsed() < LIMIT, "the link of the lab before is gone")?;
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
