@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use freeboard_address::{AttachmentKey, Cidr, PodKey};
-use freeboard_pool::{CheckpointState, RestoredAllocation, RestoredCooling, ReturnedBlock};
+use freeboard_address::{Addresses, AttachmentKey, Cidr, PodKey, Prefixes, SecurityGroupId, SubnetId};
+use freeboard_pool::{CheckpointState, InterfaceIntent, RestoredAllocation, RestoredCooling, ReturnedBlock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,11 +39,13 @@ struct Extra {
     conflicting: Vec<Allocation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     returned: Vec<Returned>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    creating: Vec<Creating>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.cooling.is_empty() && self.conflicting.is_empty() && self.returned.is_empty()
+        self.cooling.is_empty() && self.conflicting.is_empty() && self.returned.is_empty() && self.creating.is_empty()
     }
 }
 
@@ -61,6 +63,49 @@ struct Returned {
     cidr: Cidr,
     #[serde(rename = "returnedTimestamp")]
     returned: i64,
+}
+
+/// An interface that is about to be created: its request, which a repetition has to be to the letter.
+#[derive(Serialize, Deserialize)]
+struct Creating {
+    #[serde(rename = "subnetID")]
+    subnet: SubnetId,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    addresses: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    prefixes: u32,
+    #[serde(rename = "securityGroupIDs", default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<SecurityGroupId>,
+    #[serde(rename = "clientToken")]
+    token: String,
+    #[serde(rename = "decidedTimestamp")]
+    decided: i64,
+}
+
+impl From<&InterfaceIntent> for Creating {
+    fn from(intent: &InterfaceIntent) -> Self {
+        Self {
+            subnet: intent.subnet.clone(),
+            addresses: intent.addresses.0,
+            prefixes: intent.prefixes.0,
+            groups: intent.groups.clone(),
+            token: intent.token.clone(),
+            decided: to_nanoseconds(intent.decided),
+        }
+    }
+}
+
+impl From<Creating> for InterfaceIntent {
+    fn from(creating: Creating) -> Self {
+        Self {
+            subnet: creating.subnet,
+            addresses: Addresses(creating.addresses),
+            prefixes: Prefixes(creating.prefixes),
+            groups: creating.groups,
+            token: creating.token,
+            decided: from_nanoseconds(creating.decided),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +158,7 @@ pub fn encode(state: &CheckpointState) -> Result<Vec<u8>, serde_json::Error> {
                 .iter()
                 .map(|entry| Returned { cidr: entry.block, returned: to_nanoseconds(entry.returned) })
                 .collect(),
+            creating: state.creating.iter().map(Creating::from).collect(),
         },
     };
     let mut text = serde_json::to_vec(&file)?;
@@ -146,6 +192,7 @@ pub fn decode(text: &[u8]) -> Result<CheckpointState, CheckpointError> {
         returned: returned
             .map(|entry| ReturnedBlock { block: entry.cidr, returned: from_nanoseconds(entry.returned) })
             .collect(),
+        creating: file.freeboard.creating.into_iter().map(InterfaceIntent::from).collect(),
         ..CheckpointState::default()
     })
 }
@@ -211,6 +258,14 @@ mod tests {
                 block: "10.0.208.16/28".parse().unwrap(),
                 returned: "2026-01-02T03:04:07Z".parse().unwrap(),
             }],
+            creating: vec![InterfaceIntent {
+                subnet: SubnetId::new("subnet-0a"),
+                addresses: Addresses(9),
+                prefixes: Prefixes::ZERO,
+                groups: vec![SecurityGroupId::new("sg-0a")],
+                token: "i-0a-1767323045678-7".to_owned(),
+                decided: "2026-01-02T03:04:08Z".parse().unwrap(),
+            }],
             ..CheckpointState::default()
         }
     }
@@ -223,7 +278,7 @@ mod tests {
     #[test]
     fn the_text_is_the_incumbents_form() {
         let mut state = state();
-        (state.conflicting, state.cooling, state.returned) = (Vec::new(), Vec::new(), Vec::new());
+        state = CheckpointState { allocations: state.allocations, ..CheckpointState::default() };
         state.allocations.truncate(1);
         assert_eq!(
             String::from_utf8(encode(&state).unwrap()).unwrap(),

@@ -63,6 +63,16 @@ struct SeenInterface {
     tagged: bool,
 }
 
+/// An interface that the pool wants.
+#[derive(Debug)]
+struct NewInterface {
+    subnet: SubnetId,
+    take: Option<Take>,
+    groups: Vec<SecurityGroupId>,
+    token: String,
+    decided: Timestamp,
+}
+
 type Outcome = Result<CloudSuccess, CloudFailure>;
 
 impl Operations for Cloud {
@@ -70,13 +80,13 @@ impl Operations for Cloud {
         match operation {
             CloudOperation::DescribeSubnets => self.describe_subnets().await,
             CloudOperation::DescribeInterfaces => self.describe_interfaces().await,
-            CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token } => {
+            CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token, decided } => {
                 let take = match (addresses.is_zero(), prefixes.is_zero()) {
                     (_, false) => Some(Take::Prefixes(prefixes)),
                     (false, true) => Some(Take::Addresses(addresses)),
                     (true, true) => None,
                 };
-                self.create(subnet, take, groups, token).await
+                self.create(NewInterface { subnet, take, groups, token, decided }).await
             }
             CloudOperation::AttachInterface { interface, device_index } => self.attach(interface, device_index).await,
             CloudOperation::PrepareInterface { interface, device_index } => self.prepare(interface, device_index).await,
@@ -151,17 +161,12 @@ impl Cloud {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).interfaces.insert(interface.id.clone(), seen);
     }
 
-    async fn create(
-        &self,
-        subnet: SubnetId,
-        take: Option<Take>,
-        groups: Vec<SecurityGroupId>,
-        token: String,
-    ) -> Outcome {
+    async fn create(&self, wanted: NewInterface) -> Outcome {
+        let token = wanted.token.clone();
         let unsettled = self.seen.lock().unwrap_or_else(PoisonError::into_inner).unsettled.remove(&token);
         let request = match unsettled {
             Some(request) => request,
-            None => self.new_interface(subnet, take, groups, token.clone()).await,
+            None => self.new_interface(wanted).await,
         };
         let created = self.ec2.create_network_interface(&request).await.map_err(|error| {
             tracing::error!(%error, "Failed to CreateNetworkInterface for subnet {}", request.subnet);
@@ -177,19 +182,15 @@ impl Cloud {
         })
     }
 
-    async fn new_interface(
-        &self,
-        subnet: SubnetId,
-        take: Option<Take>,
-        groups: Vec<SecurityGroupId>,
-        token: String,
-    ) -> CreateNetworkInterface {
+    /// The request. It says when it was decided, not when it is made, so that a restarted agent makes the same one again.
+    async fn new_interface(&self, wanted: NewInterface) -> CreateNetworkInterface {
+        let NewInterface { subnet, take, groups, token, decided } = wanted;
         let groups = if groups.is_empty() { self.primary_groups().await } else { groups };
         CreateNetworkInterface {
             description: Some(tags::description(&self.facts.instance)),
             groups,
             take,
-            tags: tags::tags(&self.settings, &self.facts.instance, Timestamp::now()),
+            tags: tags::tags(&self.settings, &self.facts.instance, decided),
             client_token: Some(token),
             ..CreateNetworkInterface::new(subnet)
         }

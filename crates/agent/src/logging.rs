@@ -107,9 +107,10 @@ struct JsonLines {
 
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // Libraries tell much that is of no use on a node.
-        let limit = if metadata.target().starts_with("freeboard") { self.level } else { self.level.min(Level::WARN) };
-        metadata.level() <= &limit
+        // Libraries tell much that is of no use on a node; and that the API server is away is said once, by who asks it.
+        let target = metadata.target();
+        let limit = if target.starts_with("freeboard") { self.level } else { self.level.min(Level::WARN) };
+        metadata.level() <= &limit && !target.starts_with("kube_")
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -79,6 +79,7 @@ impl Start {
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
         pool.handle_returned(state.returned, now);
+        pool.handle_intents(state.creating, now);
         pool.handle_restore(allocations, state.cooling, now);
         let cloud = Arc::new(Cloud {
             ec2,

@@ -74,7 +74,8 @@ impl Expansion {
 pub enum NoExpansion {
     /// More addresses than the widest block has.
     #[error(
-        "{wanted} addresses per zone are wanted, and the subnets of one block, a /16 at most, give {most} to each of {zones} zones"
+        "{wanted} addresses per zone are wanted, and the subnets of one block, a /16 at most, give {most} to each of {zones} zones; \
+         nodes that keep less ready want fewer (--warm-addresses 1)"
     )]
     TooMany {
         /// Addresses that one zone wants.

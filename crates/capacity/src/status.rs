@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_address::{AlignedSpace, Cidr, FreeSpace, NodePoolName, RangeName, SubnetId};
+use freeboard_address::{AlignedSpace, BlockSize, Cidr, FreeSpace, NodePoolName, RangeName, SubnetId};
 use serde::Serialize;
 
 use crate::max_pods::TypeTable;
@@ -339,11 +339,10 @@ pub fn free_space(inventory: &Inventory, range: &Range) -> AlignedSpace {
     space
 }
 
-/// The length of a node's block by GKE's rule: twice the next power of two, sixteen addresses at least.
+/// The length of a node's block by GKE's rule; a /32 for a node without pods, which there is none of.
 #[must_use]
 pub fn block_length(max_pods: u32) -> u8 {
-    let bits = u8::try_from(32 - max_pods.saturating_sub(1).leading_zeros()).unwrap_or(31) + 1;
-    32_u8.saturating_sub(bits.max(4))
+    BlockSize::GKE.block_length(max_pods).unwrap_or(32)
 }
 
 /// The range of this name.
@@ -356,26 +355,6 @@ pub fn range_named<'a>(inventory: &'a Inventory, name: &RangeName) -> Option<&'a
 mod tests {
     use super::*;
     use crate::Holding;
-
-    #[test]
-    fn blocks_have_the_lengths_of_the_vendor() {
-        for (max_pods, length) in [
-            (8, 28),
-            (9, 27),
-            (16, 27),
-            (17, 26),
-            (30, 26),
-            (32, 26),
-            (33, 25),
-            (64, 25),
-            (65, 24),
-            (110, 24),
-            (129, 23),
-            (256, 23),
-        ] {
-            assert_eq!(block_length(max_pods), length, "{max_pods}");
-        }
-    }
 
     #[test]
     fn a_subnet_with_an_address_in_every_prefix_is_fragmented() {

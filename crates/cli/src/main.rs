@@ -14,6 +14,7 @@ mod lab;
 mod layout;
 mod leaks;
 mod live;
+mod manual;
 mod plan;
 mod programs;
 mod simulate;
@@ -24,11 +25,16 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Keeps Kubernetes clusters from running out of pod IPv4 addresses.
 #[derive(Debug, Parser)]
-#[command(name = "freeboard", version)]
+#[command(
+    name = "freeboard",
+    version,
+    after_help = "Commands that look (doctor, status, explain, plan, leaks) end with 0 when they find nothing wrong, 1 when they do, and 2 on \
+                  bad usage or input that cannot be read. NO_COLOR is honoured; `-` is the standard input."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +62,10 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// What a change brings, where it breaks first, and the smallest change that gives so many pods room.
     Plan(Box<plan::PlanArguments>),
+    /// Completions for a shell.
+    Completions(manual::CompletionsArguments),
+    /// Manual pages.
+    Man(manual::ManArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     Simulate(simulate::SimulateArguments),
     /// The simulated clouds, alone.
@@ -75,6 +85,10 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Plan(arguments) => return with_code("plan", plan::run(&arguments)),
         Command::Status(arguments) => return with_code("status", status::run(&arguments)),
+        Command::Completions(arguments) => {
+            return with_code("completions", manual::completions(&arguments, Arguments::command()));
+        }
+        Command::Man(arguments) => return with_code("man", manual::man(&arguments, Arguments::command())),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
     };

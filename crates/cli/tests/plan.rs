@@ -2,43 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use freeboard_vpc_server::{Announcement, ServeOptions, Server};
+use common::{freeboard_in, here, serve, text};
+use freeboard_kubernetes::resources::Expansion;
+use freeboard_vpc_server::Announcement;
 use serde_json::{Value, json};
 
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 fn freeboard(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_freeboard")).args(arguments).current_dir(here("tests/dumps")).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    freeboard_in("tests/dumps", arguments)
 }
 
 fn value(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", text(output), String::from_utf8_lossy(&output.stderr)))
-}
-
-/// The simulated EC2 with the world of the first seed, fifty times as fast as real time.
-async fn serve() -> (Server, Announcement) {
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let options = ServeOptions {
-        world: here("../../worlds/eks-demo.yaml"),
-        ec2: any_port,
-        imds_base_port: None,
-        control: any_port,
-        access_key: None,
-        secret_key: None,
-        speed: Some(50.0),
-    };
-    freeboard_vpc_server::start(options).await.unwrap()
 }
 
 /// A shell in which the aws CLI knows this server and nothing else.
@@ -98,6 +79,7 @@ async fn the_plan_of_the_first_seed_carried_out_by_the_aws_cli_gives_what_it_pro
             let most = way["max_pods"].as_array().unwrap().iter();
             let most: Vec<_> = most.map(|one| json!([one["instance_type"], one["before"], one["after"]])).collect();
             assert_eq!(most, [json!(["t3.medium", 17, 12]), json!(["t3.small", 11, 8])]);
+            is_an_expansion(&freeboard(&["plan", &dump, "--add-cidr", "auto", "--export", "expansion"]));
             let script = freeboard(&["plan", &dump, "--add-cidr", "auto", "--export", "aws"]);
             done(&script);
             text(&script)
@@ -141,6 +123,38 @@ async fn the_plan_of_the_first_seed_carried_out_by_the_aws_cli_gives_what_it_pro
     .unwrap();
     server.with_cloud(|cloud, _| cloud.audit().unwrap());
     server.shutdown().await;
+}
+
+/// What the controller takes is what was planned, and waits to be approved.
+fn is_an_expansion(output: &Output) {
+    let object: Expansion = serde_saphyr::from_str(&text(output)).unwrap();
+    assert_eq!(object.metadata.name.as_deref(), Some("pods-100-64-0-0-20"));
+    assert_eq!((object.spec.block.as_str(), object.spec.approved), ("100.64.0.0/20", false));
+    let subnets: Vec<_> = object.spec.subnets.iter().map(|one| (one.zone.as_str(), one.cidr.as_str())).collect();
+    assert_eq!(subnets, [("ap-southeast-2a", "100.64.1.0/24"), ("ap-southeast-2b", "100.64.2.0/24")]);
+    assert_eq!(object.spec.subnets[0].route_table.as_deref(), Some("rtb-0f9e8d7c6b5a41302"));
+}
+
+#[test]
+fn the_export_for_eksctl_is_a_cluster_config_with_keys_that_eksctl_has() {
+    let exported = text(&freeboard(&["plan", "eks", "--export", "eksctl"]));
+    let config: Value = serde_saphyr::from_str(&exported).unwrap();
+    assert_eq!((&config["apiVersion"], &config["kind"]), (&json!("eksctl.io/v1alpha5"), &json!("ClusterConfig")));
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(
+        keys(&config)
+            .iter()
+            .all(|key| ["apiVersion", "kind", "metadata", "addons", "managedNodeGroups"].contains(&key.as_str()))
+    );
+    let group = &config["managedNodeGroups"][0];
+    let known =
+        ["name", "instanceType", "availabilityZones", "desiredCapacity", "minSize", "maxSize", "maxPodsPerNode"];
+    assert!(keys(group).iter().all(|key| known.contains(&key.as_str())), "{group:#}");
+    assert_eq!((&group["instanceType"], &group["maxPodsPerNode"]), (&json!("m5.large"), &json!(20)));
+    let values: Value = serde_saphyr::from_str(config["addons"][0]["configurationValues"].as_str().unwrap()).unwrap();
+    assert_eq!(values["env"]["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"], "true");
+    let zone = &values["eniConfig"]["subnets"]["ap-southeast-2a"];
+    assert_eq!(zone, &json!({ "id": "<id of 100.64.4.0/22>", "securityGroups": ["sg-0c7e5b3a1f9d24680"] }));
 }
 
 #[test]

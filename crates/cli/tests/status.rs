@@ -2,26 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-use freeboard_vpc_server::ServeOptions;
+use std::process::Output;
+
+use common::{freeboard_in, serve, text, words};
 use serde_json::{Value, json};
 
-fn dumps() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../evidence/tests/dumps")
-}
-
 fn freeboard(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_freeboard")).args(arguments).current_dir(dumps()).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn words(output: &Output) -> String {
-    text(output).split_whitespace().collect::<Vec<_>>().join(" ")
+    freeboard_in("../evidence/tests/dumps", arguments)
 }
 
 #[test]
@@ -71,17 +60,7 @@ fn a_healthy_cluster_has_nothing_full_and_no_pod_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_simulated_ec2_is_asked_itself() {
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let options = ServeOptions {
-        world: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../worlds/eks-demo.yaml"),
-        ec2: any_port,
-        imds_base_port: None,
-        control: any_port,
-        access_key: None,
-        secret_key: None,
-        speed: Some(50.0),
-    };
-    let (server, announcement) = freeboard_vpc_server::start(options).await.unwrap();
+    let (server, announcement) = serve().await;
     let url = format!("http://{}", announcement.ec2);
     let output =
         tokio::task::spawn_blocking(move || freeboard(&["status", "--ec2", &url, "-o", "json"])).await.unwrap();

@@ -4,24 +4,25 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
 
 mod support;
+#[path = "cluster/view.rs"]
+mod view;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use freeboard_address::PodKey;
-use freeboard_lab::kubernetes::{Cluster, ClusterOptions, Containerd};
+use freeboard_lab::kubernetes::{Cluster, Containerd};
 use freeboard_lab::{Machine, ping};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use support::{LIMIT, Outcome, Stage, held, require, wait_until};
+use view::{PATIENCE, deployment, options};
 
 /// The network of the demo.
 const WORLD: &str = include_str!("../../../worlds/eks-demo.yaml");
-/// How long anything in a cluster may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// Pods of the Deployment: two or more on each node.
 const PODS: usize = 18;
 
@@ -149,47 +150,12 @@ fn life_of_a_deployment(stage: &Stage) -> Outcome {
     Ok(())
 }
 
-fn options() -> Outcome<ClusterOptions> {
-    let directory = |variable: &str| {
-        std::env::var_os(variable)
-            .map(PathBuf::from)
-            .ok_or(format!("{variable} is not set: run the tests with `cargo xtask test`, which builds what it names"))
-    };
-    Ok(ClusterOptions { tools: directory("FREEBOARD_TOOLS")?, images: directory("FREEBOARD_IMAGES")? })
-}
-
 /// The agent's pods are there, one on each node, by their DaemonSet.
 fn agents_run_as_a_daemon_set(cluster: &Cluster, stage: &Stage) -> Outcome {
     let nodes = stage.lab.machines().len().to_string();
     let ready = ["get", "daemonset", "aws-node", "-n", "kube-system", "-o", "jsonpath={.status.numberReady}"];
     cluster.wait_for("an agent is ready on every node", &ready, PATIENCE, |text| text == nodes)?;
     Ok(())
-}
-
-/// A Deployment whose pods spread over the nodes and do nothing.
-fn deployment(replicas: usize) -> String {
-    format!(
-        "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{ name: web }}
-spec:
-  replicas: {replicas}
-  selector: {{ matchLabels: {{ app: web }} }}
-  template:
-    metadata: {{ labels: {{ app: web }} }}
-    spec:
-      terminationGracePeriodSeconds: 1
-      automountServiceAccountToken: false
-      topologySpreadConstraints:
-        - maxSkew: 1
-          topologyKey: kubernetes.io/hostname
-          whenUnsatisfiable: DoNotSchedule
-          labelSelector: {{ matchLabels: {{ app: web }} }}
-      containers:
-        - {{ name: web, image: 'localhost/pause:1', imagePullPolicy: Never }}
-"
-    )
 }
 
 /// A pod of the Deployment as the API server shows it.
@@ -201,11 +167,7 @@ struct Shown {
 
 /// Waits until that many pods are Running.
 fn running(cluster: &Cluster, count: usize) -> Outcome<Vec<Shown>> {
-    let arguments = ["get", "pods", "-l", "app=web", "--field-selector", "status.phase=Running", "-o", "json"];
-    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-    let text = cluster.wait_for("all pods are Running", &arguments, PATIENCE, |text| {
-        parse(text)["items"].as_array().is_some_and(|pods| pods.len() == count)
-    })?;
+    let pods = view::running(cluster, count)?;
     let shown = |pod: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Shown {
@@ -214,7 +176,7 @@ fn running(cluster: &Cluster, count: usize) -> Outcome<Vec<Shown>> {
             address: text(&pod["status"]["podIP"]).parse()?,
         })
     };
-    parse(&text)["items"].as_array().into_iter().flatten().map(shown).collect()
+    view::items(&pods).map(shown).collect()
 }
 
 /// Every pod has an address of its own that its node's agent holds for it by name.

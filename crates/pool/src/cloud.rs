@@ -59,9 +59,15 @@ impl Pool {
                 let look = Look { step: operation.step, at: operation.since };
                 self.reconcile(seen, look, now);
             }
-            CloudSuccess::Created(seen) => self.created(&seen, operation.since, now),
+            CloudSuccess::Created(seen) => {
+                if let CloudOperation::CreateInterface { token, .. } = &operation.operation {
+                    self.intent_is_created(token, &seen.id);
+                }
+                self.created(&seen, operation.since, now);
+            }
             CloudSuccess::Attached(id) => {
                 self.hosts.remove(&id);
+                self.intent_is_settled(&id);
                 self.store.interfaces.change(&id, |interface| {
                     interface.phase = Phase::Ready;
                     interface.attached = true;
@@ -148,6 +154,7 @@ impl Pool {
             Action::Create | Action::Attach | Action::Prepare | Action::Assign | Action::Unassign | Action::Release => {
             }
         }
+        self.creation_failed(&operation.operation, failure.kind, now);
         match meaning(&operation.operation, failure.kind) {
             FailureKind::SubnetShort => self.subnet_short(&operation.operation, failure, now),
             FailureKind::NoFreePrefix => self.no_free_prefix(&operation.operation, failure, now),
@@ -168,10 +175,6 @@ impl Pool {
                 self.pause(action, failure, now);
             }
             FailureKind::Unavailable | FailureKind::Uncertain | FailureKind::Other => {
-                if action == Action::Create && failure.kind == FailureKind::Uncertain {
-                    // Its repetition with the same token settles it. One that fails for good must not be repeated for ever.
-                    self.lost_creations.push(operation.operation.clone());
-                }
                 self.unsettle(&operation.operation, now);
                 self.pause(action, failure, now);
             }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use freeboard_address::{Addresses, Cidr, EniId, PodKey, Prefixes, SecurityGroupId, SubnetId};
+use jiff::Timestamp;
 
 use crate::cause::Refusal;
 use crate::decision::{Choice, Reason};
@@ -41,6 +42,8 @@ pub enum CloudOperation {
         groups: Vec<SecurityGroupId>,
         /// `ClientToken`: when the answer is lost, the call is repeated with the same token and brings the same interface.
         token: String,
+        /// When it was decided, by the node's clock: a part of the request, which a repetition has to be to the letter.
+        decided: Timestamp,
     },
     /// Attach a created interface, set it to be deleted with the instance, wait for its link, set up the host for it.
     AttachInterface {

@@ -7,7 +7,7 @@ use crate::backoff::{Action, later};
 use crate::blocks::Sums;
 use crate::decision::{Choice, Reason};
 use crate::effect::CloudOperation;
-use crate::input::{AllocationMode, Policy};
+use crate::input::{AllocationMode, InterfaceIntent, Policy};
 use crate::lean::Stock;
 use crate::policy::{self, Aim, Figures, Shortage};
 use crate::pool::Pool;
@@ -157,7 +157,8 @@ impl Pool {
                 let obstacle = if unanswered {
                     Some(Obstacle::Busy { spare: u32::MAX, patient_until: Timestamp::MAX })
                 } else {
-                    self.paused(Action::Create, now)
+                    self.unrecorded()
+                        .or_else(|| self.paused(Action::Create, now))
                         .or_else(|| self.paused(Action::Attach, now))
                         .or_else(|| self.subnet_obstacle(&subnet, 2, now))
                         .or_else(|| self.is_covered(&subnet).then(|| self.fullness(&subnet)))
@@ -214,6 +215,12 @@ impl Pool {
         }
     }
 
+    /// What cannot be recorded is not created: a restarted agent would not know of it.
+    fn unrecorded(&self) -> Option<Obstacle> {
+        let retry_at = self.journal.retry_at.filter(|_| self.journal.failing.is_some());
+        retry_at.map(|at| Obstacle::Busy { spare: 0, patient_until: at })
+    }
+
     fn fullness(&self, subnet: &SubnetId) -> Obstacle {
         Obstacle::Exhausted { subnet: subnet.clone(), until: self.subnets.exhausted_until(subnet) }
     }
@@ -239,6 +246,7 @@ impl Pool {
             return;
         }
         self.bring_into_service(now);
+        self.repeat_lost_creations(now);
         // Each call counts in the figures at once, so this ends when the need is met or no way is open.
         for _ in 0..256 {
             let Some(shortage) = self.shortage(false) else { return };
@@ -397,7 +405,7 @@ impl Pool {
                 self.decide(Choice::CreateInterface { subnet: subnet.clone(), cidr, addresses, prefixes }, why);
                 let token = self.next_token();
                 let (subnet, groups) = (subnet.clone(), self.groups());
-                self.start(CloudOperation::CreateInterface { subnet, addresses, prefixes, groups, token }, now);
+                self.intend(InterfaceIntent { subnet, addresses, prefixes, groups, token, decided: now }, now);
             }
             Way::Attach(_) | Way::Prepare(_) => {}
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use freeboard_address::{
-    Addresses, AttachmentKey, Cidr, EniId, InstanceId, MacAddress, PodKey, Prefixes, SubnetId, VpcId,
+    Addresses, AttachmentKey, Cidr, EniId, InstanceId, MacAddress, PodKey, Prefixes, SecurityGroupId, SubnetId, VpcId,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -243,6 +243,23 @@ pub struct ReturnedBlock {
     pub returned: Timestamp,
 }
 
+/// An interface that is to be created: the whole request, so that it can be repeated to the letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceIntent {
+    /// In which subnet.
+    pub subnet: SubnetId,
+    /// Secondary addresses to take with it.
+    pub addresses: Addresses,
+    /// Prefixes to take with it.
+    pub prefixes: Prefixes,
+    /// Its security groups; the primary interface's when empty.
+    pub groups: Vec<SecurityGroupId>,
+    /// `ClientToken`.
+    pub token: String,
+    /// When it was decided.
+    pub decided: Timestamp,
+}
+
 /// The durable state of the pool: what the shell writes to disk, and gives back to `Pool::handle_restore`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointState {
@@ -258,6 +275,9 @@ pub struct CheckpointState {
     /// Blocks that were given back a short while ago: a list of the cloud that still shows one is late.
     #[serde(default)]
     pub returned: Vec<ReturnedBlock>,
+    /// Interfaces that are about to be created, or are created and not attached yet.
+    #[serde(default)]
+    pub creating: Vec<InterfaceIntent>,
 }
 
 /// One interface of this instance, as the cloud describes it.

@@ -15,6 +15,7 @@ mod effect;
 mod growth;
 mod holders;
 mod input;
+mod intents;
 mod interfaces;
 mod lean;
 mod persist;
@@ -38,9 +39,9 @@ pub use cause::{Cause, Place, Refusal};
 pub use decision::{Choice, Decision, Reason};
 pub use effect::{CloudOperation, Effect, Reply, Signal};
 pub use input::{
-    AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, NodeFacts,
-    ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference, RequestId,
-    RestoredAllocation, RestoredCooling, ReturnedBlock, Revision, Targets,
+    AddRequest, AllocationMode, CheckpointState, CloudFailure, CloudSuccess, DelRequest, FailureKind, InterfaceIntent,
+    NodeFacts, ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference,
+    RequestId, RestoredAllocation, RestoredCooling, ReturnedBlock, Revision, Targets,
 };
 pub use lean::Forecast;
 pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};

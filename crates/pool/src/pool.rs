@@ -15,6 +15,7 @@ use crate::input::{
     AddRequest, DelRequest, NodeFacts, ObservedInterface, OperationId, PoolSettings, RequestId, RestoredAllocation,
     RestoredCooling, ReturnedBlock, Revision, Targets,
 };
+use crate::intents::Intents;
 use crate::lean::Lean;
 use crate::persist::Journal;
 use crate::pod_subnets::PodSubnets;
@@ -80,6 +81,7 @@ pub struct Pool {
     pub(crate) counted: Option<(u64, Figures)>,
     /// Creations whose answer was lost; repeated with the same token.
     pub(crate) lost_creations: Vec<CloudOperation>,
+    pub(crate) intents: Intents,
     pub(crate) actions: BTreeMap<Action, Pause>,
     pub(crate) budget: Budget,
     pub(crate) hosts: BTreeMap<EniId, Pause>,
@@ -142,6 +144,7 @@ impl Pool {
             last_operation: 0,
             counted: None,
             lost_creations: Vec::new(),
+            intents: Intents::default(),
             actions: BTreeMap::new(),
             budget,
             hosts: BTreeMap::new(),
@@ -364,14 +367,20 @@ impl Pool {
 
     /// Starts a cloud operation.
     pub(crate) fn start(&mut self, operation: CloudOperation, now: Timestamp) {
+        let id = self.begin_operation(operation.clone(), now);
+        self.effects.push_back(Effect::Cloud(id, operation));
+    }
+
+    /// Counts a cloud operation as in flight; the call itself is the caller's to make.
+    pub(crate) fn begin_operation(&mut self, operation: CloudOperation, now: Timestamp) -> OperationId {
         self.last_operation += 1;
         self.budget.take(Action::of(&operation), now);
         let id = OperationId(self.last_operation);
         if let Some(interface) = interface_of(&operation) {
             self.store.interfaces.change(interface, |interface| interface.operation = Some(id));
         }
-        self.effects.push_back(Effect::Cloud(id, operation.clone()));
         self.operations.insert(id, Operation { operation, since: now, step: self.step });
+        id
     }
 
     /// A client token that no other creation of this instance has or had.

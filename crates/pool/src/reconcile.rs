@@ -246,6 +246,7 @@ impl Pool {
         }
         self.store.interfaces.remove(id);
         self.hosts.remove(id);
+        self.intent_is_settled(id);
         self.decide(format!("forget {id}"), why.to_owned());
         self.report_stranded(&stranded, &format!("interface {id}"), why);
     }

@@ -32,6 +32,7 @@ impl Pool {
         match outcome {
             Ok(revision) => {
                 self.keep_promises(revision, now);
+                self.create_durably();
                 self.give_back_durably(now);
             }
             Err(reason) => {
@@ -39,6 +40,7 @@ impl Pool {
                 self.journal.failing = Some((since, reason.clone()));
                 self.journal.retry_at = Some(later(now, self.settings.pacing.backoff_min));
                 self.keep_what_was_to_go();
+                self.drop_intents();
                 let refusal = Refusal::checkpoint_failed(&reason);
                 self.alarm(
                     format!("the pool's state could not be written: {reason}"),

@@ -24,7 +24,6 @@ impl Pool {
     /// Starts what is to be given back now.
     pub(crate) fn shrink(&mut self, now: Timestamp) {
         self.finish_releases(now);
-        self.repeat_lost_creations(now);
         if !self.terminating && self.is_ready() && !self.store.interfaces.are_steady() {
             self.give_up_attachments(now);
         }
@@ -66,23 +65,6 @@ impl Pool {
             .collect();
         for interface in idle {
             self.start(CloudOperation::ReleaseInterface { interface }, now);
-        }
-    }
-
-    /// Repeats creations whose answer was lost, with their token: they bring the interface that may have been made already.
-    fn repeat_lost_creations(&mut self, now: Timestamp) {
-        if self.terminating || self.lost_creations.is_empty() {
-            return;
-        }
-        match self.paused(Action::Create, now).and_then(|obstacle| self.gone_at(&obstacle)) {
-            Some(until) => {
-                self.wake(until, "a creation whose answer was lost is to be repeated", now);
-            }
-            None => {
-                for creation in std::mem::take(&mut self.lost_creations) {
-                    self.start(creation, now);
-                }
-            }
         }
     }
 

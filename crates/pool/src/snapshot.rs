@@ -47,6 +47,7 @@ impl Pool {
             conflicting,
             cooling,
             returned: self.returned(),
+            creating: self.intents.iter().cloned().collect(),
         }
     }
 

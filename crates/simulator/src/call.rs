@@ -43,6 +43,16 @@ pub(crate) enum Ec2Answer {
     Done,
 }
 
+impl Ec2Answer {
+    /// The interface that was created.
+    pub(crate) fn created(&self) -> Option<EniId> {
+        match self {
+            Self::Created(created) => Some(created.network_interface_id.clone()),
+            Self::Subnets(_) | Self::Interfaces(_) | Self::Attached(_) | Self::Assigned(_) | Self::Done => None,
+        }
+    }
+}
+
 /// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CallError {

@@ -82,6 +82,8 @@ classes! {
     ClockJump,
     /// The node is cordoned for 10 to 120 s.
     Cordon,
+    /// The agent is killed just after its next interface is created, before it knows.
+    CrashAfterCreate,
 }
 
 /// Which classes happen, and how often.

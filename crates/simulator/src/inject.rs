@@ -88,7 +88,8 @@ impl Run {
             | FaultClass::RepeatedAdd
             | FaultClass::Reordered
             | FaultClass::GivenUp
-            | FaultClass::SameName => {
+            | FaultClass::SameName
+            | FaultClass::CrashAfterCreate => {
                 if let Some(node) = self.nodes.get_mut(index) {
                     *node.armed.entry(occurrence.class).or_default() += 1;
                 }

@@ -51,6 +51,7 @@ pub(crate) enum Wrong {
     AnsweredTwice,
     PrimaryAmongThem,
     FrozenClock,
+    IntentsForgotten,
 }
 
 /// How often what acts by itself acts.
@@ -144,6 +145,7 @@ impl Run {
             }
             // What was given back is remembered beside the list; who believes an old list remembers nothing.
             Wrong::StaleMetadata => Some(CheckpointState { returned: Vec::new(), ..state }),
+            Wrong::IntentsForgotten | Wrong::LeftoversStay => Some(CheckpointState { creating: Vec::new(), ..state }),
             _ => Some(state),
         }
     }

@@ -6,6 +6,7 @@ use freeboard_vpc::{AttachmentStatus, Call, Outcome};
 use jiff::SignedDuration;
 
 use crate::call::{CallError, Ec2Answer, Ec2Call, observed, observed_subnet};
+use crate::fault::FaultClass;
 use crate::mischief::Wrong;
 use crate::node::{Running, Stage};
 use crate::random::duration;
@@ -107,7 +108,8 @@ impl Run {
         if changes && let Some(node) = self.nodes.get_mut(flight.node) {
             node.last_change = self.now;
         }
-        if outcome.is_ok() && self.dies_after(&flight.call) {
+        let created = outcome.as_ref().ok().and_then(Ec2Answer::created);
+        if outcome.is_ok() && (self.dies_after(&flight.call) || self.is_killed_after(&flight, created)) {
             self.crash(flight.node);
             return;
         }
@@ -138,6 +140,16 @@ impl Run {
             (Owner::Sweep(_), Err(_)) => self.sweep_failed(&flight),
             (Owner::Side, _) => {}
         }
+    }
+
+    fn is_killed_after(&mut self, flight: &Flight, created: Option<EniId>) -> bool {
+        let node = self.nodes.get_mut(flight.node).filter(|node| node.incarnation == flight.incarnation);
+        let (Some(created), Some(node)) = (created, node) else { return false };
+        let is_killed = node.take_armed(FaultClass::CrashAfterCreate);
+        if is_killed {
+            self.unheard.insert(created);
+        }
+        is_killed
     }
 
     /// The next stage of an operation.

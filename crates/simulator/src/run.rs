@@ -108,6 +108,8 @@ pub struct Run {
     pub(crate) slow_links: u32,
     /// Interfaces that a fault removed behind the nodes' backs.
     pub(crate) removed: BTreeSet<EniId>,
+    /// Interfaces of which the agent that created them did not live to hear.
+    pub(crate) unheard: BTreeSet<EniId>,
     pub(crate) healthy: bool,
     /// Whether anything has gone wrong yet.
     pub(crate) troubled: bool,
@@ -149,6 +151,7 @@ impl Run {
             outage_until: now,
             slow_links: 0,
             removed: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             healthy: false,
             troubled: false,
             mischief: None,

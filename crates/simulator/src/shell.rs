@@ -181,6 +181,7 @@ impl Run {
         allocations.extend(state.conflicting);
         if !later {
             pool.handle_returned(state.returned, time);
+            pool.handle_intents(state.creating, time);
             pool.handle_restore(allocations, state.cooling, time);
         }
         let Some(node) = self.nodes.get_mut(index) else { return };
@@ -242,6 +243,7 @@ impl Run {
             None if found.is_empty() => self.after(SWEEP_PERIOD, Event::Sweep { node, incarnation, found: None }),
             None => self.after(SWEEP_APART, Event::Sweep { node, incarnation, found: Some(found) }),
             Some(first) => {
+                self.check_leftovers(node, found.intersection(first));
                 // Whether the deletion worked, the next look tells.
                 self.after(SWEEP_RETRY, Event::Sweep { node, incarnation, found: None });
                 for id in found.intersection(first) {

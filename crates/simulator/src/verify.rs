@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 
 use crate::call::{Ec2Call, INSTANCE_TAG};
 use crate::check::Check;
+use crate::fault::FaultClass;
 use crate::node::{Asked, Node, SandboxState, rebuilt_key};
 use crate::run::Run;
 use crate::scenario::Checking;
@@ -23,6 +24,9 @@ const CALLS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 const MOST_CALLS: usize = 80;
 /// A write, and the time until a pod's turn comes.
 const REST_SLACK: SignedDuration = SignedDuration::from_secs(2);
+/// Faults after which a restarted agent can still make every call that it wants to make.
+const CRASHES: [FaultClass; 4] =
+    [FaultClass::Crash, FaultClass::CrashBeforeWrite, FaultClass::CrashAfterWrite, FaultClass::CrashAfterCreate];
 /// No change in the last part of the liveness phase.
 const AT_REST: SignedDuration = SignedDuration::from_secs(60);
 
@@ -31,6 +35,17 @@ impl Run {
     pub(crate) fn interface(&self, id: &EniId) -> Option<NetworkInterface> {
         let page = self.cloud.describe_network_interfaces(&Describe::by_id([id.clone()])).ok()?;
         page.items.into_iter().next()
+    }
+
+    /// What a look for leftovers found. An interface that its creator did not live to hear of is in the creator's record, so its
+    /// successor has taken it on by then, unless calls fail.
+    pub(crate) fn check_leftovers<'a>(&mut self, index: usize, found: impl Iterator<Item = &'a EniId>) {
+        let forgotten: Vec<_> = found.filter(|id| self.unheard.contains(*id)).map(ToString::to_string).collect();
+        let only_crashes = self.scenario.faults.per_hour.keys().all(|class| CRASHES.contains(class));
+        if only_crashes && !forgotten.is_empty() {
+            let what = format!("node {index}: {} is left to the look for leftovers", forgotten.join(", "));
+            self.fail(Check::NothingLeaked, what);
+        }
     }
 
     /// All interfaces of a node as the cloud has them at this moment.

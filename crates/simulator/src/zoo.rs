@@ -17,6 +17,8 @@ use crate::scenario_check::ScenarioError;
 enum Ground {
     Mixed,
     Bursts,
+    /// As `Bursts`, and more is to be held beside the pods than the interfaces can carry.
+    Crowded,
     Prefixes,
     Churn,
     Fragmented,
@@ -31,7 +33,7 @@ impl Ground {
     fn text(self) -> &'static str {
         match self {
             Self::Mixed => include_str!("../../../scenarios/mixed.yaml"),
-            Self::Bursts => include_str!("../../../scenarios/bursts.yaml"),
+            Self::Bursts | Self::Crowded => include_str!("../../../scenarios/bursts.yaml"),
             Self::Prefixes => include_str!("../../../scenarios/prefixes.yaml"),
             Self::Churn => include_str!("../../../scenarios/churn-at-the-limit.yaml"),
             Self::Fragmented => FRAGMENTED,
@@ -160,11 +162,13 @@ zoo! {
         "without an aligned /28 nothing is taken, although single addresses are free"
     "leftovers-stay" LeftoversStay Bursts [] [NothingLeaked] "vpc-cni#69, #608, #1223, #1447 (§12 row 16)"
         "the agent dies between creating and attaching an interface, and nobody looks for it"
+    "intents-forgotten" IntentsForgotten Bursts [CrashAfterCreate] [NothingLeaked] "vpc-cni#69, #608 (§12 row 16)"
+        "a restarted agent does not know what it was about to create, and leaves the interface to the sweep"
     "cool-down-forgotten" CoolingForgotten Churn [Crash] [CooldownRespected] "vpc-cni#1127, #1188 (§12 row 17)"
         "resting addresses are not in the state file, and are given at once after a restart"
     "no-rest" NoRest Churn [] [CooldownRespected] "§3.2 (no cool-down stamp)"
         "an address that was taken from its pod is given again without any cool-down"
-    "limit-not-learned" LimitNotLearned Bursts [] [NothingLeaked] "vpc-cni#2309 (§12 row 24)"
+    "limit-not-learned" LimitNotLearned Crowded [] [NothingLeaked] "vpc-cni#2309 (§12 row 24)"
         "the table allows more interfaces than the instance takes, and the refusal to attach teaches nothing"
     "reply-before-write" ReplyBeforeWrite Mixed [CrashBeforeWrite] [AcknowledgedSurvives] "B6 (crash before each durable step)"
         "an ADD is answered before its record is durable"
@@ -195,6 +199,7 @@ impl Animal {
         let mut scenario = Scenario::parse(self.ground.text())?;
         match self.ground {
             Ground::Grown => scenario.duration_seconds = 500.0,
+            Ground::Crowded => scenario.pool.warm_ip_target = Some(8),
             Ground::OneInterface => {
                 scenario.pool.max_eni = Some(1);
                 "m5.large".clone_into(&mut scenario.nodes.instance_type);

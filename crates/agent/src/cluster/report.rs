@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use freeboard_kubernetes::client::{is_not_found, sentence};
-use freeboard_kubernetes::conditions::{self, Condition};
+use freeboard_kubernetes::conditions::{self, Condition, ConditionStatus};
 use freeboard_kubernetes::kube::api::{Api, Patch, PatchParams};
 use freeboard_kubernetes::kube::{Client, Error};
 use freeboard_kubernetes::resources::{GROUP, NodeAddresses, NodeAddressesStatus};
@@ -20,18 +20,30 @@ use crate::pool_handle::Command;
 
 /// Between two looks at the pool, unless it says that something has changed.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same on a node that has the taint of a full one: while it stays too long, new pods crowd on the other nodes.
+const LOOK_WHEN_FULL: Duration = Duration::from_secs(1);
 /// Between two writes at least, so that a pool that flaps does not flood the API server.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(1);
 /// Figures that have changed, but nothing else, are written this often at most.
 const FIGURES: Duration = Duration::from_secs(10);
+/// The same for the figures in the text of the condition, which is the node's and read by many.
+const TEXT: Duration = Duration::from_secs(60);
+/// A node that is full hopes for an address at each try; only when the hope has lasted this long is it believed.
+const BELIEVED: Duration = Duration::from_secs(15);
 /// What has not changed is written again after this long, so that an old object shows that its agent is gone.
 const HEARTBEAT: Duration = Duration::from_secs(300);
 
 /// Keeps them until the end of the process.
 pub(super) async fn keep(common: Common, node: watch::Receiver<Option<KnownNode>>) {
     let mut pool = common.pool.status();
-    let mut report =
-        Report { common, node, reach: Reach::new("what the agent says of this node"), condition: None, figures: None };
+    let mut report = Report {
+        common,
+        node,
+        reach: Reach::new("what the agent says of this node"),
+        condition: None,
+        hopes_since: None,
+        figures: None,
+    };
     loop {
         if let Err(error) = report.turn().await {
             report.reach.lost(&sentence(&error));
@@ -39,7 +51,8 @@ pub(super) async fn keep(common: Common, node: watch::Receiver<Option<KnownNode>
             report.reach.found();
         }
         tokio::time::sleep(PAUSE).await;
-        let changed = tokio::time::timeout(LOOK, pool.changed()).await;
+        let look = if report.is_full() { LOOK_WHEN_FULL } else { LOOK };
+        let changed = tokio::time::timeout(look, pool.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;
         }
@@ -64,6 +77,7 @@ struct Report {
     node: watch::Receiver<Option<KnownNode>>,
     reach: Reach,
     condition: Option<Written<Condition>>,
+    hopes_since: Option<Instant>,
     figures: Option<Written<NodeAddressesStatus>>,
 }
 
@@ -74,10 +88,22 @@ impl Report {
         let Some(Answer { can_give, shown }) = self.ask().await else { return Ok(()) };
         let now = Timestamp::now();
         let before = self.condition.as_ref().map(|written| &written.what).or(node.condition.as_ref());
-        let condition = verdict::condition(&can_give, shown.view.tally, now).following(before);
+        let condition = verdict::condition(&can_give, &shown.view, now).following(before);
+        let hope = verdict::is_hope(before, &condition);
+        let hopes_since = hope.then(|| self.hopes_since.unwrap_or_else(Instant::now));
+        self.hopes_since = hopes_since;
+        let condition = match (before, hopes_since) {
+            (Some(before), Some(since)) if since.elapsed() < BELIEVED => before.clone(),
+            _ => condition,
+        };
         self.write_condition(&condition, node.condition.as_ref()).await?;
         self.write_taints(&condition, &node).await?;
         self.write_figures(verdict::status(&shown.view, &condition, now), &node).await
+    }
+
+    /// Whether the node says of itself that it has no address to give.
+    fn is_full(&self) -> bool {
+        self.condition.as_ref().is_some_and(|written| written.what.status == ConditionStatus::False)
     }
 
     /// What the pool says; nothing before it runs.
@@ -91,7 +117,7 @@ impl Report {
         let says =
             |other: &Condition| (other.status, other.reason.clone()) == (condition.status, condition.reason.clone());
         let is_fresh = self.condition.as_ref().is_some_and(|written| {
-            let is_same = written.what.message == condition.message || written.at.elapsed() < FIGURES;
+            let is_same = written.what.message == condition.message || written.at.elapsed() < TEXT;
             is_same && says(&written.what) && written.at.elapsed() < HEARTBEAT
         });
         // Somebody may have made the Node anew.

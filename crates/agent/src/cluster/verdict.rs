@@ -19,23 +19,49 @@ pub(super) const START_TAINT: &str = "ipam.freeboard.dev/agent-not-ready";
 /// The taint of a node that has no address to give; its value is the cause.
 pub(super) const FULL_TAINT: &str = "ipam.freeboard.dev/no-addresses";
 
+/// The reason while no address is free, and EC2 is expected to give some.
+const OBTAINABLE: &str = "AddressesObtainable";
+
 /// The condition, from what an ADD would get now.
-pub(super) fn condition(can_give: &Result<(), Refusal>, tally: Tally, now: Timestamp) -> Condition {
-    let of = |status, reason: &str, message: String| Condition::new(CONDITION, status, reason, message, now);
+pub(super) fn condition(can_give: &Result<(), Refusal>, view: &PoolView, now: Timestamp) -> Condition {
+    let ranges = ranges(view);
+    let of = |status, reason: &str, message: String| {
+        Condition::new(CONDITION, status, reason, format!("{message}{ranges}"), now)
+    };
     match can_give {
-        Ok(()) if tally.free > 0 => {
-            of(ConditionStatus::True, "AddressesFree", "the node holds addresses that no pod uses".to_owned())
+        Ok(()) if view.tally.free > 0 => {
+            of(ConditionStatus::True, "AddressesFree", "the node holds addresses that no pod uses.".to_owned())
         }
         Ok(()) => of(
             ConditionStatus::True,
-            "AddressesObtainable",
-            "every address of the node is used, and EC2 can give it more".to_owned(),
+            OBTAINABLE,
+            "every address of the node is used, and EC2 can give it more.".to_owned(),
         ),
         Err(refusal) => {
             let status = if is_passing(refusal.cause) { ConditionStatus::Unknown } else { ConditionStatus::False };
             of(status, refusal.cause.as_str(), format!("{}. What helps: {}.", refusal.message, refusal.remedy))
         }
     }
+}
+
+/// The subnets in which the node holds addresses, with figures. `kubectl describe nodes | grep PodCIDR` is how people look for
+/// them where each node has a block of its own.
+fn ranges(view: &PoolView) -> String {
+    let held = held(view);
+    let mut text = String::new();
+    for subnet in &view.subnets {
+        let Some(AddressCounts { total, assigned, .. }) = held.get(&subnet.id) else { continue };
+        let (cidr, free) = (subnet.cidr, subnet.free);
+        text +=
+            &format!(" PodCIDR {cidr}: {assigned} of {total} addresses used by pods here, {free} free in the subnet.");
+    }
+    text
+}
+
+/// Whether a condition that was `False` is to stay as it is for a while: no address is there yet, and the pool only hopes for
+/// one, because the pause after the last refusal is over.
+pub(super) fn is_hope(before: Option<&Condition>, now: &Condition) -> bool {
+    before.is_some_and(|before| before.status == ConditionStatus::False) && now.reason == OBTAINABLE
 }
 
 /// Whether the agent just does not know yet, or any more.
@@ -81,16 +107,7 @@ pub(super) fn taints(condition: &Condition, setting: FullNodeTaint) -> Vec<Wante
 
 /// The figures.
 pub(super) fn status(view: &PoolView, condition: &Condition, now: Timestamp) -> NodeAddressesStatus {
-    let mut held: BTreeMap<&SubnetId, AddressCounts> = BTreeMap::new();
-    for interface in &view.interfaces {
-        let counts = held.entry(&interface.subnet).or_default();
-        let AddressCounts { total, assigned, free, cooling, quarantined } = counts_of(interface.tally);
-        counts.total += total;
-        counts.assigned += assigned;
-        counts.free += free;
-        counts.cooling += cooling;
-        counts.quarantined += quarantined;
-    }
+    let held = held(view);
     let subnets = view.subnets.iter().map(|subnet| SubnetUse {
         id: subnet.id.clone(),
         cidr: subnet.cidr,
@@ -114,6 +131,21 @@ pub(super) fn status(view: &PoolView, condition: &Condition, now: Timestamp) -> 
     }
 }
 
+/// What the node holds in each subnet.
+fn held(view: &PoolView) -> BTreeMap<&SubnetId, AddressCounts> {
+    let mut held: BTreeMap<&SubnetId, AddressCounts> = BTreeMap::new();
+    for interface in &view.interfaces {
+        let counts = held.entry(&interface.subnet).or_default();
+        let AddressCounts { total, assigned, free, cooling, quarantined } = counts_of(interface.tally);
+        counts.total += total;
+        counts.assigned += assigned;
+        counts.free += free;
+        counts.cooling += cooling;
+        counts.quarantined += quarantined;
+    }
+    held
+}
+
 fn counts_of(Tally { total, assigned, cooling, free, quarantined }: Tally) -> AddressCounts {
     AddressCounts { total, assigned, free, cooling, quarantined }
 }
@@ -129,8 +161,26 @@ mod tests {
         Err(Refusal { cause, place: Place::Node, message, remedy })
     }
 
+    fn view(tally: Tally) -> PoolView {
+        PoolView {
+            ready: true,
+            tally,
+            prefixes: 0,
+            waiting: 0,
+            waiting_since: None,
+            interfaces: Vec::new(),
+            unmanaged_interfaces: 0,
+            interface_limit: 3,
+            slots_per_interface: 5,
+            subnets: Vec::new(),
+            operations: Vec::new(),
+            quarantined: Vec::new(),
+            corrections: freeboard_pool::Corrections::default(),
+        }
+    }
+
     fn verdict(can_give: &Result<(), Refusal>) -> Condition {
-        condition(can_give, Tally::default(), Timestamp::UNIX_EPOCH)
+        condition(can_give, &view(Tally::default()), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -140,6 +190,15 @@ mod tests {
         assert_eq!(full.message, "subnet 10.0.208.0/27 is full (0 of 27 free). What helps: add a range.");
         assert_eq!(verdict(&refused(Cause::NotReady)).status, ConditionStatus::Unknown);
         assert_eq!(verdict(&Ok(())).reason, "AddressesObtainable");
+    }
+
+    #[test]
+    fn a_full_node_that_only_hopes_stays_full_for_a_while() {
+        let (full, hope) = (verdict(&refused(Cause::SubnetExhausted)), verdict(&Ok(())));
+        assert!(is_hope(Some(&full), &hope));
+        assert!(!is_hope(None, &hope) && !is_hope(Some(&hope), &hope));
+        let free = condition(&Ok(()), &view(Tally { free: 1, ..Tally::default() }), Timestamp::UNIX_EPOCH);
+        assert!(!is_hope(Some(&full), &free), "an address is no hope");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! A plan as text that other tools carry out: the aws CLI, kubectl, eksctl, gcloud, Terraform.
+//! A plan as text that others carry out: the aws CLI, kubectl, eksctl, gcloud, Terraform, and Freeboard's own controller.
 //!
 //! Names and ids come from evidence that nobody vouches for, so each is quoted by the rules of the text that it goes into.
 
 mod aws;
 mod eksctl;
+mod expansion;
 mod google;
 mod kubectl;
 mod terraform;
@@ -13,6 +14,7 @@ use crate::{AgentSettings, Inventory, Way};
 
 pub use aws::aws;
 pub use eksctl::eksctl;
+pub use expansion::expansion;
 pub use google::{GooglePlan, NewRange, PlacedPool, gcloud, terraform_google};
 pub use kubectl::kubectl;
 pub use terraform::terraform;

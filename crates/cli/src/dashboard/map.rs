@@ -1,4 +1,4 @@
-//! The map of a range: one cell per /28, a /24 per row; and the sixteen addresses of one cell.
+//! The map of a range: one cell per address where there are few, one per /28 where there are many; and a /28's addresses.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,10 +10,12 @@ use super::Shown;
 use super::html::{escape, page as framed, segment};
 use crate::layout::grouped;
 
-/// What a cell shows.
+/// What a cell of a wide range shows, and a row of a narrow one.
 const CELL_LENGTH: u8 = 28;
-/// What a row shows.
-const ROW_LENGTH: u8 = 24;
+/// Ranges as narrow as this are drawn address by address.
+const NARROW: u8 = 24;
+/// Cells in a row: a row of addresses is a /28, a row of /28s is a /24.
+const PER_ROW: usize = 16;
 /// Wider ranges are not drawn: nobody finds anything on a map of more than 65,536 addresses.
 const WIDEST: u8 = 16;
 
@@ -89,22 +91,28 @@ fn cells(mapped: &Mapped, length: u8) -> Vec<(Cidr, Counts)> {
 /// The page of one range.
 pub(super) fn range_page(shown: &Shown, id: &str) -> Option<String> {
     let mapped = mapped(&shown.input.inventory, id)?;
-    let length = mapped.cidr.length().max(CELL_LENGTH);
+    let is_narrow = mapped.cidr.length() >= NARROW;
     let mut body = String::new();
     if mapped.cidr.length() < WIDEST {
         body.push_str("<p>The range is too wide for a map; its subnets have one each.</p>\n");
         return Some(framed(&mapped.title, &body));
     }
-    let cells = cells(&mapped, length);
+    let cells = cells(&mapped, if is_narrow { 32 } else { CELL_LENGTH });
+    let caption = if is_narrow {
+        "One cell is an address; a row is a /28, which a prefix needs free as a whole."
+    } else {
+        "One cell is a /28, sixteen addresses; a row is a /24. A letter tells what most of a cell's taken addresses are for; the fuller a \
+         cell, the more of it is coloured."
+    };
     legend(&mut body, &mapped, &cells);
-    body.push_str(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Map\"><table class=\"map\">\n<caption>One cell is a /28, sixteen addresses; a row is a /24. A letter tells what most of a cell's \
-         taken addresses are for; the fuller a cell, the more of it is coloured.</caption>\n<tbody>\n",
+    // Writing to a string cannot fail.
+    let _ = write!(
+        body,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Map\"><table class=\"map\">\n\
+         <caption>{caption}</caption>\n<tbody>\n"
     );
-    let per_row = 1_usize << (CELL_LENGTH - ROW_LENGTH);
-    for row in cells.chunks(per_row) {
+    for row in cells.chunks(PER_ROW) {
         let Some((first, _)) = row.first() else { continue };
-        // Writing to a string cannot fail.
         let _ = write!(body, "<tr><th scope=\"row\">{}</th>", first.network());
         for (cell, counts) in row {
             self::cell(&mut body, &mapped, *cell, counts);
@@ -125,18 +133,26 @@ fn cell(body: &mut String, mapped: &Mapped, cell: Cidr, counts: &Counts) {
         .map(|(used_for, _)| *used_for);
     let shown = most.unwrap_or(if counts.contains_key(&Use::Reserved) { Use::Reserved } else { Use::Free });
     let eighths = (cell.size() - free) * 8 / cell.size().max(1);
-    let words = describe(counts);
+    let words = describe(mapped, counts);
+    let holder = mapped.holdings.iter().find(|held| cell.length() == 32 && held.block.contains(cell.network()));
+    let holder = holder.and_then(|held| held.holder.as_deref().or(held.node.as_ref().map(|node| node.as_str())));
+    let words = match (cell.length(), holder) {
+        (32, Some(holder)) => format!("{}: {}, {}", cell.network(), shown.as_str(), escape(holder)),
+        (32, None) => format!("{}: {}", cell.network(), word(mapped, shown)),
+        _ => format!("{cell}: {words}"),
+    };
+    let block = Cidr::containing(cell.network(), CELL_LENGTH).unwrap_or(cell);
     let _ = write!(
         body,
-        "<td><a class=\"cell {} fill-{eighths}\" href=\"/range/{}/{}\" title=\"{cell}: {words}\" aria-label=\"{cell}: {words}\">{}</a></td>",
+        "<td><a class=\"cell {} fill-{eighths}\" href=\"/range/{}/{}\" title=\"{words}\" aria-label=\"{words}\">{}</a></td>",
         shown.as_str(),
         segment(&mapped.id),
-        segment(&cell.to_string().replace('/', "_")),
-        letter(shown)
+        segment(&block.to_string().replace('/', "_")),
+        letter(mapped, shown)
     );
 }
 
-fn letter(used_for: Use) -> char {
+fn letter(mapped: &Mapped, used_for: Use) -> char {
     match used_for {
         Use::Reserved => 'R',
         Use::Node => 'N',
@@ -144,14 +160,20 @@ fn letter(used_for: Use) -> char {
         Use::Warm => 'W',
         Use::Cooling => 'C',
         Use::Foreign => 'F',
+        Use::Free if !mapped.is_complete => '?',
         Use::Free => '·',
     }
 }
 
-fn describe(counts: &Counts) -> String {
+/// The use in words; where holders are missing, what looks free may not be.
+fn word(mapped: &Mapped, used_for: Use) -> &'static str {
+    if used_for == Use::Free && !mapped.is_complete { "free or not known" } else { used_for.as_str() }
+}
+
+fn describe(mapped: &Mapped, counts: &Counts) -> String {
     let parts: Vec<String> = Use::ALL
         .iter()
-        .filter_map(|used_for| Some(format!("{} {}", counts.get(used_for)?, used_for.as_str())))
+        .filter_map(|used_for| Some(format!("{} {}", counts.get(used_for)?, word(mapped, *used_for))))
         .collect();
     parts.join(", ")
 }
@@ -168,9 +190,9 @@ fn legend(body: &mut String, mapped: &Mapped, cells: &[(Cidr, Counts)]) {
             body,
             "<li><span class=\"cell {} fill-8\" aria-hidden=\"true\">{}</span> {} {}</li>",
             used_for.as_str(),
-            letter(used_for),
+            letter(mapped, used_for),
             grouped(count),
-            used_for.as_str()
+            word(mapped, used_for)
         );
     }
     body.push_str("</ul>\n");
@@ -186,7 +208,7 @@ fn legend(body: &mut String, mapped: &Mapped, cells: &[(Cidr, Counts)]) {
 pub(super) fn block_page(shown: &Shown, id: &str, block: &str) -> Option<String> {
     let mapped = mapped(&shown.input.inventory, id)?;
     let block: Cidr = block.replace('_', "/").parse().ok()?;
-    if !mapped.cidr.contains_block(block) || block.length() < CELL_LENGTH {
+    if !mapped.cidr.overlaps(block) || block.length() < CELL_LENGTH {
         return None;
     }
     let mut body = format!(
@@ -203,8 +225,8 @@ pub(super) fn block_page(shown: &Shown, id: &str, block: &str) -> Option<String>
             body,
             "<tr><th scope=\"row\">{address}</th><td><span class=\"cell {} fill-8\" aria-hidden=\"true\">{}</span> {}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             used_for.as_str(),
-            letter(used_for),
-            used_for.as_str(),
+            letter(&mapped, used_for),
+            word(&mapped, used_for),
             text(held.and_then(|held| held.holder.as_deref())),
             text(held.and_then(|held| held.node.as_ref()).map(|node| node.as_str())),
             text(held.and_then(|held| held.interface.as_ref()).map(|interface| interface.as_str())),

@@ -64,18 +64,11 @@ fn indirect(facts: &Facts, diagnosis: &Diagnosis, key: &PodKey, explanation: &mu
     let address = node
         .as_ref()
         .and_then(|node| facts.nodes.get(node)?.address.or_else(|| freeboard_diagnosis::address_in_name(node)));
-    let is_near = |finding: &&Finding| match &finding.place {
-        Place::Node { name } => node.as_ref() == Some(name),
-        Place::Subnet { cidr: Some(cidr), .. } => address.is_some_and(|address| cidr.contains(address)),
-        Place::Subnet { .. }
-        | Place::Range { .. }
-        | Place::NodePool { .. }
-        | Place::Interface { .. }
-        | Place::Pod { .. }
-        | Place::Api { .. }
-        | Place::Named { .. }
-        | Place::Log { .. }
-        | Place::Cluster => false,
+    let is_near = |finding: &&Finding| {
+        if let Place::Subnet { cidr: Some(cidr), .. } = &finding.place {
+            return address.is_some_and(|address| cidr.contains(address));
+        }
+        matches!(&finding.place, Place::Node { name } if node.as_ref() == Some(name))
     };
     let near: Vec<&Finding> =
         diagnosis.findings.iter().filter(|one| one.severity != Severity::Advice).filter(is_near).collect();

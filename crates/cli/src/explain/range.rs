@@ -58,18 +58,9 @@ pub(super) fn explain(input: &Input, name: &str) -> Result<Explanation> {
     }
     let diagnosis = diagnose(input.facts());
     for finding in &diagnosis.findings {
-        let is_here = match &finding.place {
-            Place::Subnet { id, .. } => id.as_str() == range.id,
-            Place::Range { name, .. } | Place::NodePool { name } => *name == range.id,
-            Place::Node { .. }
-            | Place::Interface { .. }
-            | Place::Pod { .. }
-            | Place::Api { .. }
-            | Place::Named { .. }
-            | Place::Log { .. }
-            | Place::Cluster => false,
-        };
-        if is_here {
+        let is_named =
+            matches!(&finding.place, Place::Range { name, .. } | Place::NodePool { name } if *name == range.id);
+        if is_named || finding.place.subnet().is_some_and(|id| id.as_str() == range.id) {
             explanation.add_finding(finding);
         }
     }

@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &PlanArguments, input: &Input) -> Result<ExitCode> 
     match arguments.export {
         Some(Export::Gcloud) => anstream::print!("{}", gcloud(&google)),
         Some(Export::Terraform) => anstream::print!("{}", terraform_google(&google)),
-        Some(Export::Aws | Export::Kubectl | Export::Eksctl) => {
+        Some(Export::Aws | Export::Kubectl | Export::Eksctl | Export::Expansion) => {
             bail!("{} shows a cluster of GKE: export for gcloud or terraform", input.named)
         }
         None if arguments.output.is_text() => anstream::print!("{}", page(input, &answer)),
@@ -253,17 +253,16 @@ fn page(input: &Input, answer: &GoogleAnswer) -> String {
     for short in &answer.shortfalls {
         let _ = writeln!(text, "{}", item("✗ today: ", &format!("{short}."), WIDTH));
     }
-    text.push_str(&wrap(&verdict(input, answer), WIDTH, ""));
+    text.push_str(&wrap(&verdict(answer), WIDTH, ""));
     text.push('\n');
     text
 }
 
-fn verdict(input: &Input, answer: &GoogleAnswer) -> String {
+fn verdict(answer: &GoogleAnswer) -> String {
     let assignment = &answer.assignment;
     if assignment.fits_all() {
-        return format!(
-            "✓ planned: every pool can grow to its maximum. Carry it out: freeboard plan {} --export gcloud (or terraform)",
-            input.named
+        return String::from(
+            "✓ planned: every pool can grow to its maximum. Carry it out: the same command with --export gcloud (or terraform)",
         );
     }
     let missing = grouped(assignment.missing_addresses);

@@ -87,6 +87,8 @@ enum Export {
     Gcloud,
     /// Terraform resources, of AWS or Google
     Terraform,
+    /// An Expansion object for freeboard-controller: kubectl apply -f - takes it, freeboard expand --approve starts it
+    Expansion,
 }
 
 fn new_block(text: &str) -> Result<NewBlock, String> {
@@ -147,6 +149,12 @@ fn export(tool: Export, input: &Input, plan: &Plan) -> Result<ExitCode> {
         Export::Kubectl => export::kubectl(&input.inventory, way),
         Export::Eksctl => export::eksctl(&input.inventory, way),
         Export::Terraform => export::terraform(&input.inventory, way),
+        Export::Expansion => match export::expansion(way) {
+            Some(text) => text,
+            None => {
+                bail!("the chosen way adds no block, so there is no Expansion to make of it: export for aws or kubectl")
+            }
+        },
         Export::Gcloud => bail!("{} shows a cluster on EC2: export for aws, kubectl, eksctl or terraform", input.named),
     };
     anstream::print!("{text}");

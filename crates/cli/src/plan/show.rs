@@ -17,7 +17,7 @@ pub(super) fn page(input: &Input, plan: &Plan, output: Output) -> String {
     forecast(&mut text, plan);
     ways(&mut text, inventory, plan);
     match plan.chosen() {
-        Some(way) => chosen(&mut text, input, plan, way),
+        Some(way) => chosen(&mut text, inventory, plan, way),
         None => nothing(&mut text, plan),
     }
     if output == Output::Wide {
@@ -217,14 +217,19 @@ fn subnet<'a>(inventory: &'a Inventory, id: &freeboard_address::SubnetId) -> Opt
 }
 
 fn nothing(text: &mut String, plan: &Plan) {
-    let best = plan.ways.iter().map(|way| way.after.pods_for_certain).max().unwrap_or(0);
-    let line =
-        format!("No way gives {} pods room. The nearest possible: {} pods.", grouped(plan.wanted_pods), grouped(best));
+    let outlooks = || plan.ways.iter().map(|way| &way.after).chain([&plan.before]);
+    let certain = outlooks().map(|outlook| outlook.pods_for_certain).max().unwrap_or(0);
+    let most = outlooks().map(|outlook| outlook.pods_at_most).max().unwrap_or(0);
+    let line = format!(
+        "No way gives {} pods room for certain. The nearest possible: {} for certain, {} at most.",
+        grouped(plan.wanted_pods),
+        grouped(certain),
+        grouped(most)
+    );
     let _ = writeln!(text, "\n{}", wrap(&line, WIDTH, ""));
 }
 
-fn chosen(text: &mut String, input: &Input, plan: &Plan, way: &Way) {
-    let inventory = &input.inventory;
+fn chosen(text: &mut String, inventory: &Inventory, plan: &Plan, way: &Way) {
     let _ = writeln!(text, "\n{}", item("THE SMALLEST CHANGE: ", &title(inventory, way), WIDTH));
     if let Some(expansion) = &way.expansion {
         self::expansion(text, expansion);
@@ -275,11 +280,11 @@ fn chosen(text: &mut String, input: &Input, plan: &Plan, way: &Way) {
     text.push('\n');
     zones(text, &way.after);
     let tools = if way.expansion.is_some() || !way.tagged.is_empty() {
-        ["aws", "(and kubectl; or eksctl, terraform)"]
+        "aws, then --export kubectl (or eksctl, terraform)"
     } else {
-        ["eksctl", "(or terraform)"]
+        "eksctl (or terraform)"
     };
-    let _ = writeln!(text, "\nCarry it out: freeboard plan {} --export {} {}", input.named, tools[0], tools[1]);
+    let _ = writeln!(text, "\nCarry it out: the same command with --export {tools}");
 }
 
 fn expansion(text: &mut String, expansion: &Expansion) {

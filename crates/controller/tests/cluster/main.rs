@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
 
+mod expansions;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -23,12 +24,13 @@ fn main() -> ExitCode {
     }
     // All control planes have the same address in the lab.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    let trials = vec![
+    let mut trials = vec![
         Trial::test("three_hundred_nodes_get_blocks_and_a_shortage_is_told_and_ended", trial(shortage)),
         Trial::test("a_leader_that_is_killed_is_followed_by_one_that_gives_nothing_twice", trial(leaders)),
         Trial::test("a_cluster_of_another_controller_is_taken_over_and_handed_back_unchanged", trial(takeover)),
         Trial::test("ranges_that_cannot_stand_are_refused_and_one_in_use_waits_for_its_nodes", trial(bad_ranges)),
     ];
+    trials.extend(expansions::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -123,7 +125,7 @@ fn leaders(stage: &Stage) -> Outcome {
     stage.create_nodes(&names("after", 20), 110)?;
     let took = stage.wait_until_served(100)?;
     eprintln!("all have a block {took:?} after the leader was killed");
-    let lease = stage.bare.cluster().kubectl(&[
+    let lease = stage.cluster.kubectl(&[
         "get",
         "lease",
         "-n",
@@ -175,7 +177,7 @@ fn takeover(stage: &Stage) -> Outcome {
 /// What the API server says to a range with this spec.
 fn refusal(stage: &Stage, spec: &serde_json::Value) -> Outcome<String> {
     let object = json!({"apiVersion": "ipam.freeboard.dev/v1alpha1", "kind": "PodRange", "metadata": {"name": "bad"}, "spec": spec});
-    match stage.bare.cluster().apply(&object.to_string()) {
+    match stage.cluster.apply(&object.to_string()) {
         Ok(()) => Err(format!("{spec} is accepted").into()),
         Err(error) => Ok(error.to_string()),
     }

@@ -10,8 +10,8 @@ use freeboard_kubernetes::k8s_openapi::api::core::v1::{Event, Node};
 use freeboard_kubernetes::kube::api::{DeleteParams, ListParams, PostParams};
 use freeboard_kubernetes::kube::{Api, Client};
 use freeboard_kubernetes::resources::{PodRange, PodRangeSpec};
-use freeboard_lab::Program;
-use freeboard_lab::kubernetes::BareCluster;
+use freeboard_lab::kubernetes::{Cluster, ClusterOptions};
+use freeboard_lab::{LAB_DIRECTORY, Lab, LabOptions, Namespace, Program, ProgramOptions};
 
 /// Why a test fails.
 pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
@@ -22,17 +22,22 @@ pub(crate) type Outcome<T = ()> = Result<T, Problem>;
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// Who the controller is, with the rights that its manifest gives it.
-const ACCOUNT: &str = "freeboard-controller";
-const MANIFEST: &str = include_str!("../../../../deploy/kubernetes/freeboard-controller.yaml");
-/// What defines PodRange.
-const DEFINITION: &str = include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml");
+const WORLD: &str = include_str!("world.yaml");
+/// What defines the objects that the controller reads.
+const DEFINITIONS: [&str; 4] = [
+    include_str!("../../../../deploy/kubernetes/crds/eniconfigs.crd.k8s.amazonaws.com.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/nodeaddresses.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml"),
+];
 
 /// A cluster without nodes.
 pub(crate) struct Stage {
     pub(crate) client: Client,
-    pub(crate) bare: BareCluster,
+    pub(crate) cluster: Cluster,
+    tools: PathBuf,
     pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) lab: Lab,
 }
 
 /// Fails unless `holds`.
@@ -41,44 +46,85 @@ pub(crate) fn require(holds: bool, what: impl Display) -> Outcome {
 }
 
 impl Stage {
-    /// Starts the control plane, and installs the definition of ranges.
+    /// Starts the control plane, and installs the definitions.
     pub(crate) fn set() -> Outcome<Self> {
+        Self::set_in(WORLD)
+    }
+
+    /// The same in another world.
+    pub(crate) fn set_in(world: &str) -> Outcome<Self> {
         let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
             "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
         )?;
+        wait_for_the_lab_before()?;
+        // The control plane keeps its store and its keys there.
+        let _ = std::fs::remove_dir_all(PathBuf::from(LAB_DIRECTORY).join("kubernetes"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let bare = BareCluster::start(runtime.handle(), &tools)?;
-        let cluster = bare.cluster();
-        cluster.apply(DEFINITION)?;
-        cluster.apply(MANIFEST)?;
-        cluster.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/podranges.ipam.freeboard.dev",
-            "--timeout=60s",
-        ])?;
+        let world = freeboard_vpc_server::parse_world("the test's world", world)?;
+        // No machine, so neither agent nor plugin nor image.
+        let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
+        let lab = runtime.block_on(Lab::start(world, options))?;
+        let cluster = Cluster::start(&lab, ClusterOptions { tools: tools.clone(), images: PathBuf::new() })?;
+        for definition in DEFINITIONS {
+            cluster.apply(definition)?;
+        }
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
         let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
         let options = ClientOptions { access, server: None, user_agent: "freeboard-test/1".to_owned() };
         let client = runtime.block_on(connect(&options))?;
-        Ok(Self { client, bare, runtime })
+        Ok(Self { client, cluster, tools, runtime, lab })
     }
 
     /// Starts a replica of the controller; each has a port of its own.
     pub(crate) fn start_controller(&self, name: &str, port: u16, more: &[&str]) -> Outcome<Program> {
+        self.start_controller_in(name, port, more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_controller_in(
+        &self,
+        name: &str,
+        port: u16,
+        more: &[&str],
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
         let mut arguments = vec![
-            format!("--kubeconfig={}", self.bare.kubeconfig_of(ACCOUNT)?.display()),
+            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
             format!("--identity={name}"),
             format!("--bind=127.0.0.1:{port}"),
             "--service-range=172.20.0.0/16".to_owned(),
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        let controller = PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller"));
-        Ok(self.bare.start_program(&controller, name, &arguments)?)
+        self.start(PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller")), name, arguments, environment)
     }
 
     /// Starts kube-controller-manager with nothing but its node IPAM.
     pub(crate) fn start_manager(&self, cluster_cidr: &str) -> Outcome<Program> {
-        Ok(self.bare.start_node_ipam(cluster_cidr, &[])?)
+        let arguments = vec![
+            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+            "--leader-elect=false".to_owned(),
+            "--controllers=node-ipam-controller".to_owned(),
+            "--allocate-node-cidrs=true".to_owned(),
+            format!("--cluster-cidr={cluster_cidr}"),
+            "--node-cidr-mask-size=24".to_owned(),
+            // The lab's own manager has the usual port.
+            "--secure-port=10299".to_owned(),
+            format!("--cert-dir={LAB_DIRECTORY}/node-ipam-certs"),
+        ];
+        self.start(self.tools.join("kube-controller-manager"), "node-ipam", arguments, &[])
+    }
+
+    fn start(
+        &self,
+        executable: PathBuf,
+        name: &str,
+        arguments: Vec<String>,
+        environment: &[(&str, String)],
+    ) -> Outcome<Program> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let log = PathBuf::from(LAB_DIRECTORY).join(format!("{name}.log"));
+        let host = Namespace::current("control-plane")?;
+        Ok(Program::start(&host, &ProgramOptions { executable, arguments, environment, log })?)
     }
 
     pub(crate) fn do_it<T>(
@@ -174,4 +220,14 @@ impl Stage {
             }
         }
     }
+}
+
+/// The kernel takes a network down a moment after its last user is gone.
+fn wait_for_the_lab_before() -> Outcome {
+    let started = Instant::now();
+    while std::fs::read_to_string("/proc/self/net/dev")?.contains("eth0") {
+        require(started.elapsed() < LIMIT, "the link of the lab before is gone")?;
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }

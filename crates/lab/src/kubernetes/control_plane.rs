@@ -67,7 +67,12 @@ impl ControlPlane {
             require_file(&options.tools.join(program), "build it with `cargo xtask tools`")?;
         }
         let directory = PathBuf::from(LAB_DIRECTORY).join("kubernetes");
-        let prepared = Secrets::write(&directory).map_err(|source| LabError::Program {
+        // An earlier cluster of this lab may have left its store there.
+        let emptied = match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
+        let prepared = emptied.and_then(|()| Secrets::write(&directory)).map_err(|source| LabError::Program {
             program: "the control plane".to_owned(),
             node: CLUSTER.to_owned(),
             problem: format!("cannot write its files to {}: {source}", directory.display()),

@@ -189,6 +189,7 @@ impl World {
         self.persist_pending = false;
         let allocations = disk.allocations.into_iter().chain(disk.conflicting).collect();
         self.pool.handle_returned(disk.returned, self.now);
+        self.pool.handle_intents(disk.creating, self.now);
         self.pool.handle_restore(allocations, disk.cooling, self.now);
         self.disk.revision = freeboard_pool::Revision(0);
     }
