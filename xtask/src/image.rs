@@ -17,9 +17,11 @@ use crate::{command, programs};
 
 /// The agent's image; the manifests in deploy/ name it.
 const AGENT: &str = "localhost/freeboard-agent:latest";
+/// The controller's image, likewise.
+const CONTROLLER: &str = "localhost/freeboard-controller:latest";
 /// What holds a pod's namespaces; the configuration of the lab's containerd names it.
 const PAUSE: &str = "localhost/pause:1";
-/// The agent trusts whom the machine that builds the image trusts; the AWS endpoints' certificates are among them.
+/// A program trusts whom the machine that builds the image trusts; the AWS endpoints' certificates are among them.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Builds the programs in release, unless `programs` says where they are already, and writes the images beside them.
@@ -28,6 +30,7 @@ pub(crate) fn write_all(programs: Option<&Path>) -> Result<()> {
         Some(directory) => directory.to_path_buf(),
         None => {
             programs::build()?;
+            programs::build_controller()?;
             command::step("build freeboard-pause, static", || {
                 programs::build_static("freeboard-pause", "freeboard-pause")
             })?;
@@ -38,6 +41,7 @@ pub(crate) fn write_all(programs: Option<&Path>) -> Result<()> {
     command::step(&format!("write the images into {}", images.display()), || {
         fs::create_dir_all(&images).with_context(|| format!("cannot create {}", images.display()))?;
         write_agent(&programs, &images.join("freeboard-agent.tar"))?;
+        write_controller(&programs, &images.join("freeboard-controller.tar"))?;
         write_pause(&programs, &images.join("pause.tar"))
     })
 }
@@ -48,24 +52,22 @@ pub(crate) fn directory(programs: &Path) -> PathBuf {
 }
 
 fn write_agent(programs: &Path, archive: &Path) -> Result<()> {
-    let agent = programs.join("freeboard-agent");
-    let mut layer = Layer::new();
-    layer.file("/app/freeboard-agent", &agent, 0o755)?;
+    let mut layer = Layer::of_program(&programs.join("freeboard-agent"))?;
     layer.file("/app/aws-cni", &programs.join("aws-cni"), 0o755)?;
-    for library in libraries(&agent)? {
-        layer.file(&library, Path::new(&library), 0o755)?;
-    }
-    layer.file(CERTIFICATES, Path::new(CERTIFICATES), 0o644)?;
-    // Names are looked up in files and in the DNS, and nowhere else.
-    layer.text("/etc/nsswitch.conf", "hosts: files dns\n")?;
-    layer.text("/etc/passwd", "root:x:0:0:root:/:/sbin/nologin\n")?;
-    layer.directory("/tmp", 0o1777)?;
     let config = json!({
         "Entrypoint": ["/app/freeboard-agent"],
         "Env": ["PATH=/app", "FREEBOARD_PLUGIN_SOURCE=/app/aws-cni"],
         "WorkingDir": "/",
     });
     write_archive(archive, AGENT, &config, layer)
+}
+
+fn write_controller(programs: &Path, archive: &Path) -> Result<()> {
+    let layer = Layer::of_program(&programs.join("freeboard-controller"))?;
+    let config = json!({
+        "Entrypoint": ["/app/freeboard-controller"], "Env": ["PATH=/app"], "User": "65534:65534", "WorkingDir": "/",
+    });
+    write_archive(archive, CONTROLLER, &config, layer)
 }
 
 fn write_pause(programs: &Path, archive: &Path) -> Result<()> {
@@ -99,6 +101,22 @@ struct Layer {
 impl Layer {
     fn new() -> Self {
         Self { tar: Builder::new(Vec::new()), directories: BTreeSet::new() }
+    }
+
+    /// What a program needs that is linked with the machine's libraries, trusts whom the machine trusts, and looks names up.
+    fn of_program(program: &Path) -> Result<Self> {
+        let name = program.file_name().context("a program has a name")?.to_string_lossy();
+        let mut layer = Self::new();
+        layer.file(&format!("/app/{name}"), program, 0o755)?;
+        for library in libraries(program)? {
+            layer.file(&library, Path::new(&library), 0o755)?;
+        }
+        layer.file(CERTIFICATES, Path::new(CERTIFICATES), 0o644)?;
+        // Names are looked up in files and in the DNS, and nowhere else.
+        layer.text("/etc/nsswitch.conf", "hosts: files dns\n")?;
+        layer.text("/etc/passwd", "root:x:0:0:root:/:/sbin/nologin\n")?;
+        layer.directory("/tmp", 0o1777)?;
+        Ok(layer)
     }
 
     fn file(&mut self, target: &str, source: &Path, mode: u32) -> Result<()> {

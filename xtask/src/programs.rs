@@ -25,6 +25,13 @@ fn build_with(features: &[&str]) -> Result<()> {
     command::step("build the plugin aws-cni, static", || build_static("freeboard-cni", "aws-cni"))
 }
 
+/// Builds `freeboard-controller` in release.
+pub(crate) fn build_controller() -> Result<()> {
+    command::step("build freeboard-controller", || {
+        command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-controller"]))
+    })
+}
+
 /// Builds one program alone, static: the plugin, because it is copied to the host and runs there with whatever C library the
 /// host has, and what an image has no libraries for. It is built apart, so that it is linked with the few features it needs
 /// and starts fast.

@@ -135,3 +135,31 @@ pub(crate) async fn carry_out(ec2: &Ec2Client, expansion: &str, step: &Step) -> 
         Step::WriteEniConfig { .. } => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    /// What deploy/ gives to the controller's role is what this module calls, and nothing more.
+    #[test]
+    fn the_policy_allows_each_call_and_no_other() {
+        let policy = include_str!("../../../../deploy/aws/freeboard-controller-policy.json");
+        let policy: Value = serde_json::from_str(policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let allowed =
+            statements.flat_map(|one| one["Action"].as_array().unwrap()).map(|action| action.as_str().unwrap());
+        let mut allowed: Vec<&str> = allowed.collect();
+        allowed.sort_unstable();
+        let called = [
+            "ec2:AssociateRouteTable",
+            "ec2:AssociateVpcCidrBlock",
+            "ec2:CreateSubnet",
+            "ec2:CreateTags",
+            "ec2:DescribeRouteTables",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcPeeringConnections",
+            "ec2:DescribeVpcs",
+        ];
+        assert_eq!(allowed, called);
+    }
+}

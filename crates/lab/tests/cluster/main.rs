@@ -39,6 +39,7 @@ instances:
 }
 
 mod custom_networking;
+mod expansion;
 mod seed;
 mod signals;
 mod view;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             "custom_networking_follows_the_eniconfigs",
             trial(custom_networking::WORLD, custom_networking::play),
         ),
+        Trial::test("one_approval_gives_waiting_pods_room_on_their_nodes", trial(expansion::WORLD, expansion::play)),
         Trial::test("every_command_of_the_first_document_tells_the_truth", trial(seed::WORLD, seed::play)),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
