@@ -56,9 +56,6 @@ impl Stage {
         let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
             "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
         )?;
-        wait_for_the_lab_before()?;
-        // The control plane keeps its store and its keys there.
-        let _ = std::fs::remove_dir_all(PathBuf::from(LAB_DIRECTORY).join("kubernetes"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let world = freeboard_vpc_server::parse_world("the test's world", world)?;
         // No machine, so neither agent nor plugin nor image.
@@ -220,14 +217,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// The kernel takes a network down a moment after its last user is gone.
-fn wait_for_the_lab_before() -> Outcome {
-    let started = Instant::now();
-    while std::fs::read_to_string("/proc/self/net/dev")?.contains("eth0") {
-        require(started.elapsed() < LIMIT, "the link of the lab before is gone")?;
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }

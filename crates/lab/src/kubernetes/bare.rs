@@ -1,7 +1,6 @@
 //! A control plane without nodes: the real API server and etcd, for what needs no kubelet.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -14,9 +13,6 @@ use crate::program::{Program, ProgramOptions};
 
 /// A network without a machine.
 const WORLD: &str = include_str!("bare.yaml");
-/// How long the kernel may take to remove the network of a lab that has ended.
-const LIMIT: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A running control plane. It ends when it is dropped; then another may be started in the same program.
 pub struct BareCluster {
@@ -31,9 +27,6 @@ impl BareCluster {
     /// # Errors
     /// When a program is missing, cannot be started, or does not answer.
     pub fn start(runtime: &Handle, tools: &Path) -> Result<Self, LabError> {
-        wait_for_the_lab_before()?;
-        // The control plane has its store and its keys there; one that was never started has none.
-        let _ = std::fs::remove_dir_all(Path::new(LAB_DIRECTORY).join("kubernetes"));
         let world = freeboard_vpc_server::parse_world("the network without a machine", WORLD)
             .map_err(|error| LabError::Cloud(error.to_string()))?;
         let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
@@ -103,16 +96,4 @@ impl BareCluster {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         self.start_program(&self.tools.join("kube-controller-manager"), "node-ipam", &arguments)
     }
-}
-
-/// The kernel takes a network down a moment after its last user is gone, and there is one link to it in this namespace.
-fn wait_for_the_lab_before() -> Result<(), LabError> {
-    let started = Instant::now();
-    while std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|devices| devices.contains("eth0:")) {
-        if started.elapsed() > LIMIT {
-            return Err(LabError::Cloud("the network of the lab before is still there".to_owned()));
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }

@@ -30,6 +30,8 @@ pub use containerd::Containerd;
 const CLUSTER: &str = "freeboard-lab";
 /// Where a node's own programs have their files, on the node.
 const NODE_DIRECTORY: &str = "/run/freeboard-node";
+/// How long the kernel may take to remove the network of a lab that has ended.
+const LINK_GONE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// The agent's objects, as they are installed on any cluster.
@@ -59,12 +61,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Brings up a control plane, and every machine of the lab as a node. The nodes are not Ready yet: nothing gives their pods
+    /// Brings up a control plane, and every machine of the lab as a node; one cluster at a time, after the one before has ended. The nodes are not Ready yet: nothing gives their pods
     /// addresses before [`Cluster::install_agent`].
     ///
     /// # Errors
     /// When a program is missing, cannot be started, or does not answer.
     pub fn start(lab: &Lab, options: ClusterOptions) -> Result<Self, LabError> {
+        wait_for_the_lab_before()?;
         lab.link_control_plane()?;
         let control_plane = ControlPlane::start(&options)?;
         let mut cluster = Self { options, control_plane, nodes: BTreeMap::new() };
@@ -299,4 +302,16 @@ fn require_file(path: &Path, remedy: &str) -> Result<(), LabError> {
         return Ok(());
     }
     Err(LabError::Unknown { kind: "file", name: path.display().to_string(), known: format!("nothing there; {remedy}") })
+}
+
+/// The kernel takes a network down a moment after its last user is gone, and there is one link to it in this namespace.
+fn wait_for_the_lab_before() -> Result<(), LabError> {
+    let started = Instant::now();
+    while std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|devices| devices.contains("eth0:")) {
+        if started.elapsed() > LINK_GONE {
+            return Err(LabError::Cloud("the network of the lab before is still there".to_owned()));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
