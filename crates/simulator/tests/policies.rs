@@ -9,6 +9,9 @@ const LEAN: &str = include_str!("../../../scenarios/lean.yaml");
 const MODE_SWITCH: &str = include_str!("../../../scenarios/mode-switch.yaml");
 const NIGHTLY: &str = include_str!("../../../scenarios/nightly.yaml");
 
+/// The simulated disk takes at most this many seconds for a write.
+const LONGEST_WRITE: f64 = 0.010;
+
 fn scenario(text: &str) -> Scenario {
     Scenario::parse(text).unwrap()
 }
@@ -58,7 +61,8 @@ fn the_lean_policy_holds_a_quarter_of_what_the_default_holds_idle_and_is_not_slo
     for Comparison { scenario, default, lean, .. } in &loads.comparisons {
         assert_eq!(default.time_to_address.count, lean.time_to_address.count, "{scenario}: the same pods");
         let (ours, theirs) = (lean.time_to_address.p99, default.time_to_address.p99);
-        assert!(ours <= theirs, "{scenario}: p99 is {ours} s, and {theirs} s with the default");
+        // The record of each pod takes a random time, which differs between two runs that write differently often.
+        assert!(ours <= theirs + LONGEST_WRITE, "{scenario}: p99 is {ours} s, and {theirs} s with the default");
     }
 }
 
