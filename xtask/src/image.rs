@@ -30,7 +30,6 @@ pub(crate) fn write_all(programs: Option<&Path>) -> Result<()> {
         Some(directory) => directory.to_path_buf(),
         None => {
             programs::build()?;
-            programs::build_controller()?;
             command::step("build freeboard-pause, static", || {
                 programs::build_static("freeboard-pause", "freeboard-pause")
             })?;

@@ -7,29 +7,22 @@ use anyhow::Result;
 
 use crate::{command, image, tools};
 
-/// Builds `freeboard`, `freeboard-agent` and the static plugin `aws-cni` in release, whole.
+/// Builds `freeboard`, `freeboard-agent`, `freeboard-controller` and the static plugin `aws-cni` in release, whole. In one go: apart
+/// they would each have their own features of what they share, and build it twice.
 pub(crate) fn build() -> Result<()> {
-    build_with(&[])
+    build_with(&["-p", "freeboard-cli", "-p", "freeboard-agent", "-p", "freeboard-controller"])
 }
 
 /// The same without what only a cluster needs, which takes as long to build as much of the rest: for a demo without Kubernetes.
 fn build_without_cluster() -> Result<()> {
-    build_with(&["--no-default-features"])
+    build_with(&["-p", "freeboard-cli", "-p", "freeboard-agent", "--no-default-features"])
 }
 
-fn build_with(features: &[&str]) -> Result<()> {
-    command::step("build freeboard and freeboard-agent", || {
-        let packages = ["-p", "freeboard-cli", "-p", "freeboard-agent"];
-        command::run(command::cargo().args(["build", "--locked", "--release"]).args(packages).args(features))
+fn build_with(what: &[&str]) -> Result<()> {
+    command::step("build the programs", || {
+        command::run(command::cargo().args(["build", "--locked", "--release"]).args(what))
     })?;
     command::step("build the plugin aws-cni, static", || build_static("freeboard-cni", "aws-cni"))
-}
-
-/// Builds `freeboard-controller` in release.
-pub(crate) fn build_controller() -> Result<()> {
-    command::step("build freeboard-controller", || {
-        command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-controller"]))
-    })
 }
 
 /// Builds one program alone, static: the plugin, because it is copied to the host and runs there with whatever C library the
