@@ -1,23 +1,34 @@
 //! The program `freeboard`: demonstrates, explains, and starts the simulated cloud.
 
 mod agents;
+#[cfg(feature = "whole")]
 mod dashboard;
 mod demo;
 mod describe;
+#[cfg(feature = "whole")]
 mod doctor;
 #[cfg(feature = "cluster")]
 mod expand;
+#[cfg(feature = "whole")]
 mod explain;
+#[cfg(feature = "whole")]
 mod input;
 mod kubernetes;
 mod lab;
+#[cfg(feature = "whole")]
 mod layout;
+#[cfg(feature = "whole")]
 mod leaks;
+#[cfg(feature = "whole")]
 mod live;
+#[cfg(feature = "whole")]
 mod manual;
+#[cfg(feature = "whole")]
 mod plan;
 mod programs;
+#[cfg(feature = "whole")]
 mod simulate;
+#[cfg(feature = "whole")]
 mod status;
 mod tree;
 mod vpc;
@@ -25,7 +36,9 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+#[cfg(feature = "whole")]
+use clap::CommandFactory;
+use clap::{Parser, Subcommand};
 
 /// Keeps Kubernetes clusters from running out of pod IPv4 addresses.
 #[derive(Debug, Parser)]
@@ -45,28 +58,37 @@ enum Command {
     /// Watch pods run out of addresses, and the way out, on a simulated cloud; on EKS with real packets.
     Demo(demo::DemoArguments),
     /// Ranges as a tree with what is used, free and still fits; nodes; pods that wait.
+    #[cfg(feature = "whole")]
     Status(status::StatusArguments),
     /// Pages on the loopback: ranges, maps of their addresses, pods that wait, what was found.
+    #[cfg(feature = "whole")]
     Dashboard(dashboard::DashboardArguments),
     /// The expansions of a cluster: more room for its pods, proposed, approved and carried out.
     #[cfg(feature = "cluster")]
     Expand(expand::ExpandArguments),
     /// Say why something is as it is.
     #[command(subcommand)]
+    #[cfg(feature = "whole")]
     Explain(explain::ExplainCommand),
     /// Bring up the demo's nodes and agents to look around in.
     Lab(lab::LabArguments),
     /// What is held and nothing uses: interfaces and addresses, seen in two looks; repair is a dry run unless confirmed.
+    #[cfg(feature = "whole")]
     Leaks(leaks::LeaksArguments),
     /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
+    #[cfg(feature = "whole")]
     Doctor(doctor::DoctorArguments),
     /// What a change brings, where it breaks first, and the smallest change that gives so many pods room.
+    #[cfg(feature = "whole")]
     Plan(Box<plan::PlanArguments>),
     /// Completions for a shell.
+    #[cfg(feature = "whole")]
     Completions(manual::CompletionsArguments),
     /// Manual pages.
+    #[cfg(feature = "whole")]
     Man(manual::ManArguments),
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
+    #[cfg(feature = "whole")]
     Simulate(simulate::SimulateArguments),
     /// The simulated clouds, alone.
     #[command(subcommand)]
@@ -76,19 +98,28 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(feature = "whole")]
         Command::Explain(command) => return with_code("explain", explain::run(&command)),
         #[cfg(feature = "cluster")]
         Command::Expand(arguments) => expand::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
+        #[cfg(feature = "whole")]
         Command::Dashboard(arguments) => return with_code("dashboard", dashboard::run(&arguments)),
+        #[cfg(feature = "whole")]
         Command::Leaks(arguments) => return with_code("leaks", leaks::run(&arguments)),
+        #[cfg(feature = "whole")]
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        #[cfg(feature = "whole")]
         Command::Plan(arguments) => return with_code("plan", plan::run(&arguments)),
+        #[cfg(feature = "whole")]
         Command::Status(arguments) => return with_code("status", status::run(&arguments)),
+        #[cfg(feature = "whole")]
         Command::Completions(arguments) => {
             return with_code("completions", manual::completions(&arguments, Arguments::command()));
         }
+        #[cfg(feature = "whole")]
         Command::Man(arguments) => return with_code("man", manual::man(&arguments, Arguments::command())),
+        #[cfg(feature = "whole")]
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Vpc(command) => vpc::run(command),
     };
@@ -102,6 +133,7 @@ fn main() -> ExitCode {
 }
 
 /// The exit code of a command that looks: 0 nothing found, 1 something found, 2 bad usage or input that cannot be read.
+#[cfg(feature = "whole")]
 fn with_code(command: &str, outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         anstream::eprintln!("freeboard {command}: {error:#}");
