@@ -13,7 +13,7 @@ pub(crate) fn build() -> Result<()> {
     build_with(&["-p", "freeboard-cli", "-p", "freeboard-agent", "-p", "freeboard-controller"])
 }
 
-/// The same without what only a cluster needs, which takes as long to build as much of the rest: for a demo without Kubernetes.
+/// The programs of the demo, without what it does not show: whoever tries it waits for it.
 fn build_without_cluster() -> Result<()> {
     build_with(&["-p", "freeboard-cli", "-p", "freeboard-agent", "--no-default-features"])
 }

@@ -140,6 +140,10 @@ async fn follow(api: Api<Expansion>, name: &str) -> Result<()> {
             }
         };
         let Some(status) = expansion.status else { continue };
+        // The controller has not seen the approval yet.
+        if expansion.spec.approved && status.phase == ExpansionPhase::Proposed {
+            continue;
+        }
         for part in status.parts.iter().filter(|part| part.state == PartState::Done) {
             if !shown.contains(&part.aim) {
                 shown.push(part.aim.clone());
