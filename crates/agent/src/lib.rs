@@ -23,6 +23,7 @@ pub mod live_settings;
 pub mod log_file;
 pub mod logging;
 pub mod metrics;
+mod node_blocks;
 pub mod node_service;
 pub mod peer;
 pub mod pool_handle;

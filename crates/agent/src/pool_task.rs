@@ -148,6 +148,7 @@ impl<O: Operations> PoolTask<O> {
             Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
             Command::Settings(settings, answer) => drop(answer.send(self.pool.handle_settings(*settings, now))),
             Command::PodSubnets(pod_subnets) => self.pool.handle_pod_subnets(pod_subnets, now),
+            Command::Blocks(blocks, answer) => drop(answer.send(self.pool.handle_blocks(&blocks, now))),
             Command::Schedulable(schedulable) => self.pool.handle_schedulable(schedulable, now),
             Command::CanGive(answer) => drop(answer.send(self.pool.can_give(now))),
             Command::Show(answer) => drop(answer.send(Box::new(Shown {
