@@ -12,6 +12,7 @@ pub mod enis;
 pub mod environment;
 pub mod evidence;
 pub mod grpc;
+pub mod hand_over;
 pub mod host;
 pub mod host_files;
 pub mod http;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use freeboard_agent::environment::Layers;
 use freeboard_agent::probe::{self, Question};
-use freeboard_agent::{logging, run};
+use freeboard_agent::{hand_over, logging, run};
 use freeboard_settings::{Environment, Notice, Settings, SettingsError};
 
 /// The node agent: gives pods their addresses.
@@ -20,6 +20,12 @@ struct Arguments {
     /// Ask the agent that runs on this node about its health, and end with 0 when it is well.
     #[arg(long, value_name = "WHAT")]
     probe: Option<Question>,
+    /// Remove what only Freeboard looks after, when the Amazon VPC CNI works on this node again, and end.
+    #[arg(long, conflicts_with = "probe")]
+    hand_over: bool,
+    /// Do so also when the other's rules are not seen.
+    #[arg(long, requires = "hand_over")]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +52,18 @@ fn main() -> ExitCode {
             write_error(&error.to_string());
         }
         return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if arguments.hand_over {
+        return match hand_over::hand_over(&settings, arguments.force) {
+            Ok(done) => {
+                write_out(&done.to_string());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                write_error(&format!("freeboard-agent --hand-over: {error}"));
+                ExitCode::FAILURE
+            }
+        };
     }
     let (guard, complaint) = match logging::start(&settings.log_file, settings.log_level) {
         Ok(started) => started,
