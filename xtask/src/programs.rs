@@ -80,6 +80,14 @@ pub(crate) fn run_node_ipam_bench(arguments: &[String]) -> Result<()> {
     run_bench_alone(&["node-ipam"], arguments)
 }
 
+/// Builds `freeboard` and becomes `freeboard-bench doctor <arguments>`.
+pub(crate) fn run_doctor_bench(arguments: &[String]) -> Result<()> {
+    command::step("build freeboard", || {
+        command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-cli"]))
+    })?;
+    run_bench_alone(&["doctor"], arguments)
+}
+
 /// The same for a bench that needs neither programs nor peers.
 pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     command::step("build freeboard-bench", || {
