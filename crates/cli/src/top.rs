@@ -164,6 +164,7 @@ impl Screen {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other key, also of keyboards to come, asks for nothing")]
     fn press(&mut self, key: KeyEvent) -> Wish {
         if key.kind == KeyEventKind::Release {
             return Wish::Nothing;
