@@ -77,6 +77,14 @@ pub(crate) fn run_node_ipam_bench(arguments: &[String]) -> Result<()> {
     run_bench_alone(&["node-ipam"], arguments)
 }
 
+/// Builds everything that a cluster with either agent needs and becomes `freeboard-bench kubernetes <arguments>`.
+pub(crate) fn run_kubernetes_bench(arguments: &[String]) -> Result<()> {
+    tools::install_kubernetes()?;
+    tools::install_peers()?;
+    image::write_all(None)?;
+    run_bench_alone(&["kubernetes"], arguments)
+}
+
 /// The same for a bench that needs neither programs nor peers.
 pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     command::step("build freeboard-bench", || {
@@ -88,6 +96,7 @@ pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Resu
             .args(subcommand)
             .args(arguments)
             .env("FREEBOARD_TOOLS", tools::bin_directory())
+            .env("FREEBOARD_IMAGES", image::directory(&directory()))
             .current_dir(command::workspace_root()),
     )
 }
