@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use freeboard_agent::environment::Layers;
 use freeboard_agent::probe::{self, Question};
-use freeboard_agent::{logging, prepare, run};
+use freeboard_agent::{hand_over, logging, prepare, run};
 use freeboard_settings::{Environment, LogDestination, Notice, Settings, SettingsError};
 
 /// The node agent: gives pods their addresses.
@@ -20,8 +20,14 @@ struct Arguments {
     /// Ask the agent that runs on this node about its health, and end with 0 when it is well.
     #[arg(long, value_name = "WHAT")]
     probe: Option<Question>,
+    /// Remove what only Freeboard looks after, when the Amazon VPC CNI works on this node again, and end.
+    #[arg(long, conflicts_with = "probe")]
+    hand_over: bool,
+    /// Do so also when the other's rules are not seen.
+    #[arg(long, requires = "hand_over")]
+    force: bool,
     /// Write the kernel settings that only a privileged container may write, and end. The agent needs no more than CAP_NET_ADMIN then.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["probe", "hand_over"])]
     prepare_node: bool,
 }
 
@@ -49,6 +55,18 @@ fn main() -> ExitCode {
             write_error(&error.to_string());
         }
         return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if arguments.hand_over {
+        return match hand_over::hand_over(&settings, arguments.force) {
+            Ok(done) => {
+                write_out(&done.to_string());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                write_error(&format!("freeboard-agent --hand-over: {error}"));
+                ExitCode::FAILURE
+            }
+        };
     }
     // What prepares the node has not the directory of the log.
     let log = if arguments.prepare_node { LogDestination::Stderr } else { settings.log_file.clone() };

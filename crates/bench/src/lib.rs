@@ -3,6 +3,8 @@
 pub mod api_server;
 pub mod blocks;
 pub mod calls;
+pub mod doctor;
+pub mod doctor_log;
 pub mod engine;
 pub mod engine_run;
 pub mod fleet;

@@ -63,6 +63,15 @@ enum What {
         #[arg(long, default_value = "target/bench/blocks.json")]
         output: PathBuf,
     },
+    /// Doctor on a large log of an agent, beside grep
+    Doctor {
+        /// How large the log is
+        #[arg(long, value_name = "MEGABYTES", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        size: u64,
+        /// Where the figures go; the log lies beside them, and stays
+        #[arg(long, default_value = "target/bench/doctor.json")]
+        output: PathBuf,
+    },
     /// Controllers that give blocks to nodes, side by side on a real API server
     NodeIpam {
         /// Nodes that are created at once
@@ -89,6 +98,7 @@ fn main() -> ExitCode {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
         }
         What::Blocks { output } => freeboard_bench::blocks::bench(&output),
+        What::Doctor { size, output } => freeboard_bench::doctor::bench(size, &output),
         What::NodeIpam { nodes, output } => {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench_node_ipam(nodes, &output))
         }

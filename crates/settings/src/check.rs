@@ -1,7 +1,7 @@
 //! What single values cannot tell: values that do not fit together, and variables that do nothing here.
 
 use crate::declare::{Settings, knobs};
-use crate::kind::Policy;
+use crate::kind::{AddressSource, Policy};
 use crate::knob::Notice;
 use crate::reader::{Environment, Problem};
 
@@ -48,6 +48,13 @@ pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Pr
     }
     if !settings.ipv4 {
         refuse("ENABLE_IPv4", "true: pods get IPv4 addresses");
+    }
+    let on_blocks = settings.source == AddressSource::Blocks;
+    if on_blocks && settings.custom_networking {
+        refuse("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false with FREEBOARD_SOURCE=block, which makes no interface");
+    }
+    if !on_blocks && settings.node_blocks_file.is_some() {
+        refuse("FREEBOARD_NODE_BLOCKS_FILE", "nothing, or FREEBOARD_SOURCE=block beside it");
     }
     let no_target = settings.warm_ip_target.is_none() && settings.minimum_ip_target.is_none();
     let obeyed = settings.policy() == Policy::Compatible;
