@@ -80,6 +80,14 @@ pub(crate) fn run_node_ipam_bench(arguments: &[String]) -> Result<()> {
     run_bench_alone(&["node-ipam"], arguments)
 }
 
+/// Builds everything that a cluster with either agent needs and becomes `freeboard-bench kubernetes <arguments>`.
+pub(crate) fn run_kubernetes_bench(arguments: &[String]) -> Result<()> {
+    tools::install_kubernetes()?;
+    tools::install_peers()?;
+    image::write_all(None)?;
+    run_bench_alone(&["kubernetes"], arguments)
+}
+
 /// Builds `freeboard` and becomes `freeboard-bench doctor <arguments>`.
 pub(crate) fn run_doctor_bench(arguments: &[String]) -> Result<()> {
     command::step("build freeboard", || {
@@ -99,6 +107,7 @@ pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Resu
             .args(subcommand)
             .args(arguments)
             .env("FREEBOARD_TOOLS", tools::bin_directory())
+            .env("FREEBOARD_IMAGES", image::directory(&directory()))
             .current_dir(command::workspace_root()),
     )
 }

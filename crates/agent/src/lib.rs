@@ -30,6 +30,7 @@ pub mod peer;
 pub mod pool_handle;
 pub mod pool_settings;
 pub mod pool_task;
+pub mod prepare;
 pub mod probe;
 pub mod run;
 mod snat;

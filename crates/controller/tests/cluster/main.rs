@@ -5,6 +5,7 @@
 
 mod expansions;
 mod stage;
+mod withdrawal;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Trial::test("ranges_that_cannot_stand_are_refused_and_one_in_use_waits_for_its_nodes", trial(bad_ranges)),
     ];
     trials.extend(expansions::trials());
+    trials.extend(withdrawal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
