@@ -99,6 +99,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Agents on the node of a real cluster, from a Deployment to Running pods
+    #[command(disable_help_flag = true)]
+    Kubernetes {
+        /// Passed on to `freeboard-bench kubernetes` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The pool engine alone: events per second, the longest step, and the cost over the addresses held
     #[command(disable_help_flag = true)]
     Pool {
@@ -111,8 +118,8 @@ enum Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.task {
-        Task::Demo { arguments } => programs::run_freeboard(&["demo"], &arguments),
-        Task::Lab { arguments } => programs::run_lab(&arguments),
+        Task::Demo { arguments } => programs::run_in_lab("demo", &arguments),
+        Task::Lab { arguments } => programs::run_in_lab("lab", &arguments),
         Task::Image { programs } => image::write_all(programs.as_deref()),
         Task::Check => check::run(),
         Task::Test { filter } => tests::run(filter.as_deref()),
@@ -122,6 +129,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
         Task::Bench { what: Bench::Doctor { arguments } } => programs::run_doctor_bench(&arguments),
         Task::Bench { what: Bench::NodeIpam { arguments } } => programs::run_node_ipam_bench(&arguments),
+        Task::Bench { what: Bench::Kubernetes { arguments } } => programs::run_kubernetes_bench(&arguments),
         Task::Bench { what: Bench::Pool { arguments } } => programs::run_bench_alone(&["pool"], &arguments),
     };
     match outcome {

@@ -10,6 +10,7 @@ pub mod engine_run;
 pub mod fleet;
 pub mod freeboard;
 pub mod incumbent;
+pub mod kubernetes;
 pub mod node_ipam;
 pub mod place;
 pub mod pool;

@@ -28,6 +28,11 @@ const IGNORED: [(&str, &str); 19] = [
     ("USE_PROMETHEUS", "metrics are always served to Prometheus"),
 ];
 
+/// Variables of the Amazon VPC CNI that are accepted and do nothing here.
+pub fn ignored_variables() -> impl Iterator<Item = &'static str> {
+    IGNORED.iter().map(|(variable, _)| *variable)
+}
+
 /// Values that are each in order and do not fit together.
 pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Problem> {
     let mut problems = Vec::new();
