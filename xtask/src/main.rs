@@ -118,8 +118,8 @@ enum Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.task {
-        Task::Demo { arguments } => programs::run_freeboard(&["demo"], &arguments),
-        Task::Lab { arguments } => programs::run_lab(&arguments),
+        Task::Demo { arguments } => programs::run_in_lab("demo", &arguments),
+        Task::Lab { arguments } => programs::run_in_lab("lab", &arguments),
         Task::Image { programs } => image::write_all(programs.as_deref()),
         Task::Check => check::run(),
         Task::Test { filter } => tests::run(filter.as_deref()),

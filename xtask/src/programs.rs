@@ -44,24 +44,24 @@ pub(crate) fn directory() -> PathBuf {
     command::target_directory().join("release")
 }
 
-/// Builds what `freeboard lab` needs and becomes it; with `--kubernetes` among the arguments that includes the cluster.
-pub(crate) fn run_lab(arguments: &[String]) -> Result<()> {
+/// Builds what `freeboard <subcommand>` needs and becomes it; with `--kubernetes` among the arguments that includes the cluster.
+pub(crate) fn run_in_lab(subcommand: &str, arguments: &[String]) -> Result<()> {
     if !arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--kubernetes") {
-        return run_freeboard(&["lab"], arguments);
+        return run_freeboard(subcommand, arguments);
     }
     tools::install_kubernetes()?;
     image::write_all(None)?;
     let mut freeboard = Command::new(directory().join("freeboard"));
-    freeboard.arg("lab").args(arguments);
+    freeboard.arg(subcommand).args(arguments);
     freeboard.env("FREEBOARD_TOOLS", tools::bin_directory()).env("FREEBOARD_IMAGES", image::directory(&directory()));
     command::become_program(&mut freeboard)
 }
 
 /// Builds the programs, without what only a cluster needs, and becomes `freeboard <subcommand> <arguments>`.
-pub(crate) fn run_freeboard(subcommand: &[&str], arguments: &[String]) -> Result<()> {
+fn run_freeboard(subcommand: &str, arguments: &[String]) -> Result<()> {
     build_without_cluster()?;
     let program = directory().join("freeboard");
-    command::become_program(Command::new(program).args(subcommand).args(arguments))
+    command::become_program(Command::new(program).arg(subcommand).args(arguments))
 }
 
 /// Builds the programs and the peers and becomes `freeboard-bench <subcommand> <arguments>`.

@@ -21,8 +21,6 @@ use tokio::runtime::Runtime;
 
 use crate::process::processor_time;
 
-/// What defines PodRange.
-const DEFINITION: &str = include_str!("../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml");
 /// The addresses that both give blocks from; each node gets a /24.
 const ADDRESSES: &str = "10.0.0.0/8";
 /// Addresses for the second measure: two blocks of /24.
@@ -109,6 +107,8 @@ pub fn measure(nodes: usize) -> Result<Vec<Figures>> {
 struct Place<'a> {
     runtime: &'a Runtime,
     bare: BareCluster,
+    /// With the rights of our controller.
+    kubeconfig: PathBuf,
     client: Client,
     programs: &'a Path,
 }
@@ -116,17 +116,11 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn start(runtime: &'a Runtime, tools: &Path, programs: &'a Path) -> Result<Self> {
         let bare = BareCluster::start(runtime.handle(), tools)?;
-        bare.cluster().apply(DEFINITION)?;
-        bare.cluster().kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/podranges.ipam.freeboard.dev",
-            "--timeout=60s",
-        ])?;
+        let kubeconfig = bare.install_controller()?;
         let access = Access::Kubeconfig(bare.cluster().kubeconfig().to_owned());
         let options = ClientOptions { access, server: None, user_agent: "freeboard-bench/1".to_owned() };
         let client = runtime.block_on(connect(&options))?;
-        Ok(Self { runtime, bare, client, programs })
+        Ok(Self { runtime, bare, kubeconfig, client, programs })
     }
 
     /// Starts a controller and waits until it gives blocks, which a first node shows.
@@ -138,7 +132,7 @@ impl<'a> Place<'a> {
                 self.runtime.block_on(ranges.create(&PostParams::default(), &range))?;
                 let program = self.programs.join("freeboard-controller");
                 // kube-controller-manager gives a freed block again without a rest.
-                let kubeconfig = format!("--kubeconfig={}", self.bare.cluster().kubeconfig().display());
+                let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
                 let arguments = [kubeconfig.as_str(), "--identity=bench", "--cooldown-seconds=0"].map(str::to_owned);
                 self.bare.start_program(&program, "freeboard-controller", &arguments)?
             }

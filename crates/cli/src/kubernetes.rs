@@ -19,8 +19,8 @@ const FOLLOW: Duration = Duration::from_secs(1);
 pub(crate) fn run(lab: &Lab, command: &[String]) -> Result<()> {
     let started = Instant::now();
     let options = ClusterOptions {
-        tools: named("FREEBOARD_TOOLS", "the programs of Kubernetes (`cargo xtask tools`)")?,
-        images: named("FREEBOARD_IMAGES", "the images (`cargo xtask image`)")?,
+        tools: tools("lab --kubernetes")?,
+        images: named("FREEBOARD_IMAGES", "the images (`cargo xtask image`)", "lab --kubernetes")?,
     };
     let tools = options.tools.clone();
     let mut cluster = Cluster::start(lab, options)?;
@@ -52,10 +52,17 @@ pub(crate) fn run(lab: &Lab, command: &[String]) -> Result<()> {
     })
 }
 
-/// A directory that a variable names.
-fn named(variable: &str, what: &str) -> Result<PathBuf> {
+/// The directory with the programs of Kubernetes, for `cargo xtask <command>`.
+pub(crate) fn tools(command: &str) -> Result<PathBuf> {
+    named("FREEBOARD_TOOLS", "the programs of Kubernetes (`cargo xtask tools`)", command)
+}
+
+/// A directory that a variable names, and that `cargo xtask <command>` fills and names.
+fn named(variable: &str, what: &str, command: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).with_context(|| {
-        format!("{variable} must name the directory with {what}; `cargo xtask lab --kubernetes` sets it")
+        format!(
+            "{variable} must name the directory with {what}; `cargo xtask {command}` makes it and sets the variable"
+        )
     })?;
     Ok(PathBuf::from(path))
 }

@@ -30,6 +30,8 @@ mod live;
 #[cfg(feature = "whole")]
 mod manual;
 #[cfg(feature = "whole")]
+mod migrate;
+#[cfg(feature = "whole")]
 mod plan;
 mod programs;
 #[cfg(feature = "whole")]
@@ -81,6 +83,10 @@ enum Command {
     /// What is held and nothing uses: interfaces and addresses, seen in two looks; repair is a dry run unless confirmed.
     #[cfg(feature = "whole")]
     Leaks(leaks::LeaksArguments),
+    /// Moving from the Amazon VPC CNI: what would change on its nodes, beforehand.
+    #[command(subcommand)]
+    #[cfg(feature = "whole")]
+    Migrate(migrate::MigrateCommand),
     /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
     #[cfg(feature = "whole")]
     Doctor(doctor::DoctorArguments),
@@ -132,6 +138,8 @@ fn main() -> ExitCode {
         Command::Dashboard(arguments) => return with_code("dashboard", dashboard::run(&arguments)),
         #[cfg(feature = "whole")]
         Command::Leaks(arguments) => return with_code("leaks", leaks::run(&arguments)),
+        #[cfg(feature = "whole")]
+        Command::Migrate(command) => return with_code("migrate", migrate::run(&command)),
         #[cfg(feature = "whole")]
         Command::Doctor(arguments) => return doctor::run(&arguments),
         #[cfg(all(feature = "cluster", feature = "whole"))]

@@ -13,10 +13,20 @@ pub(crate) struct Programs {
 
 /// The programs next to this one; `FREEBOARD_AGENT` and `FREEBOARD_PLUGIN` name others.
 pub(crate) fn find() -> Result<Programs> {
-    Ok(Programs { agent: one("FREEBOARD_AGENT", "freeboard-agent")?, plugin: one("FREEBOARD_PLUGIN", "aws-cni")? })
+    Ok(Programs {
+        agent: one("FREEBOARD_AGENT", "freeboard-agent", "cargo xtask demo")?,
+        plugin: one("FREEBOARD_PLUGIN", "aws-cni", "cargo xtask demo")?,
+    })
 }
 
-fn one(variable: &str, name: &str) -> Result<PathBuf> {
+/// The controller, found likewise; `FREEBOARD_CONTROLLER` names another.
+#[cfg(feature = "cluster")]
+pub(crate) fn controller() -> Result<PathBuf> {
+    one("FREEBOARD_CONTROLLER", "freeboard-controller", "cargo xtask demo gke --kubernetes")
+}
+
+/// The program that a variable names, or the one with this name beside this one, where `command` builds it.
+fn one(variable: &str, name: &str, command: &str) -> Result<PathBuf> {
     let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => {
@@ -25,7 +35,7 @@ fn one(variable: &str, name: &str) -> Result<PathBuf> {
         }
     };
     if !path.is_file() {
-        bail!("there is no {name} at {}: build it with `cargo xtask demo`, or name one in {variable}", path.display());
+        bail!("there is no {name} at {}: build it with `{command}`, or name one in {variable}", path.display());
     }
     Ok(path)
 }

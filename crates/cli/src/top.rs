@@ -70,6 +70,23 @@ impl Tab {
     }
 }
 
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    /// Which cell of a row it shows.
+    cell: usize,
+    name: &'static str,
+    width: Constraint,
+    /// The narrowest terminal on which it is shown.
+    from_width: u16,
+}
+
+impl Column {
+    const fn new(cell: usize, name: &'static str, width: Constraint, from_width: u16) -> Self {
+        Self { cell, name, width, from_width }
+    }
+}
+
 /// What the terminal shows.
 #[derive(Debug, Default)]
 struct Screen {
@@ -164,6 +181,7 @@ impl Screen {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other key, also of keyboards to come, asks for nothing")]
     fn press(&mut self, key: KeyEvent) -> Wish {
         if key.kind == KeyEventKind::Release {
             return Wish::Nothing;
@@ -205,7 +223,7 @@ impl Screen {
         .areas(frame.area());
         frame.render_widget(Paragraph::new(self.head()), head);
         frame.render_widget(Paragraph::new(self.tabs()), tabs);
-        frame.render_widget(self.table(), body);
+        frame.render_widget(self.table(body.width), body);
         let foot_text = match &self.problem {
             Some(problem) => Line::styled(format!("✗ {problem}"), self.colour(Color::Red)),
             None => Line::from("q ends · Tab, 1, 2, 3 · ↑ ↓ · r looks now"),
@@ -232,36 +250,52 @@ impl Screen {
         Line::from(titles.join(" "))
     }
 
-    fn table(&self) -> Table<'static> {
-        let (names, widths): (&[&str], &[Constraint]) = match self.tab {
-            Tab::Ranges => (
-                &["RANGE", "CIDR", "USE", "", "FREE", "NOTES"],
-                &[
-                    Constraint::Fill(3),
-                    Constraint::Length(18),
-                    Constraint::Length(9),
-                    Constraint::Length(8),
-                    Constraint::Length(7),
-                    Constraint::Fill(4),
-                ],
-            ),
-            Tab::Nodes => (
-                &["NODE", "TYPE", "PODS", "WARM", "COOLING"],
-                &[
-                    Constraint::Fill(1),
-                    Constraint::Length(14),
-                    Constraint::Length(9),
-                    Constraint::Length(6),
-                    Constraint::Length(7),
-                ],
-            ),
-            Tab::Waiting => (&["POD", "NODE", "WHY"], &[Constraint::Fill(2), Constraint::Fill(2), Constraint::Fill(3)]),
-        };
+    fn table(&self, width: u16) -> Table<'static> {
+        let columns: Vec<Column> = self.columns().iter().copied().filter(|column| width >= column.from_width).collect();
         let rows = self.rows().into_iter().skip(self.above).map(|(cells, is_bad)| {
             let style = if is_bad { self.colour(Color::Red) } else { Style::new() };
-            Row::new(cells.into_iter().map(Cell::from)).style(style)
+            let shown = columns.iter().filter_map(|column| cells.get(column.cell).cloned());
+            Row::new(shown.map(Cell::from)).style(style)
         });
-        Table::new(rows, widths.to_vec()).header(Row::new(names.to_vec()))
+        let names = columns.iter().map(|column| column.name);
+        Table::new(rows, columns.iter().map(|column| column.width)).header(Row::new(names))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        match self.tab {
+            Tab::Ranges => {
+                const {
+                    &[
+                        Column::new(0, "RANGE", Constraint::Fill(3), 0),
+                        Column::new(1, "CIDR", Constraint::Length(18), 60),
+                        Column::new(2, "USE", Constraint::Length(9), 0),
+                        Column::new(3, "", Constraint::Length(8), 100),
+                        Column::new(4, "FREE", Constraint::Length(7), 0),
+                        Column::new(5, "NOTES", Constraint::Fill(4), 60),
+                    ]
+                }
+            }
+            Tab::Nodes => {
+                const {
+                    &[
+                        Column::new(0, "NODE", Constraint::Fill(1), 0),
+                        Column::new(1, "TYPE", Constraint::Length(14), 60),
+                        Column::new(2, "PODS", Constraint::Length(9), 0),
+                        Column::new(3, "WARM", Constraint::Length(6), 60),
+                        Column::new(4, "COOLING", Constraint::Length(7), 60),
+                    ]
+                }
+            }
+            Tab::Waiting => {
+                const {
+                    &[
+                        Column::new(0, "POD", Constraint::Fill(2), 0),
+                        Column::new(1, "NODE", Constraint::Fill(2), 100),
+                        Column::new(2, "WHY", Constraint::Fill(3), 0),
+                    ]
+                }
+            }
+        }
     }
 
     /// The rows of the tab, each with whether something is wrong in it.
@@ -384,7 +418,7 @@ mod tests {
     #[test]
     fn a_small_terminal_shows_what_fits() {
         let text = drawn(&screen(), 40, 6);
-        assert!(text.contains("freeboard top") && text.contains("RANGE"), "{text}");
+        assert!(text.contains("freeboard top") && text.contains("RANGE") && text.contains("100.00 %"), "{text}");
         assert!(drawn(&Screen::default(), 10, 2).contains("freeboard"));
     }
 }

@@ -202,6 +202,9 @@ fn has_code(error: &kube::Error, code: u16) -> bool {
 #[must_use]
 pub fn sentence(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
+        if status.reason.is_empty() {
+            return status.message.clone();
+        }
         return format!("{} ({})", status.message, status.reason);
     }
     let mut source: &dyn std::error::Error = error;

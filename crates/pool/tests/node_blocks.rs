@@ -376,7 +376,7 @@ proptest! {
                         let holder = living.iter().find(|(other, held)| **other != pod && **held == address);
                         prop_assert!(holder.is_none(), "{address} of {pod} is {holder:?}'s");
                         prop_assert!(living.insert(pod, address).is_none_or(|before| before == address));
-                    } else if node.replies.get(&request).is_none() {
+                    } else if !node.replies.contains_key(&request) {
                         node.pool.handle_cancel(request, node.now);
                         node.settle();
                     }

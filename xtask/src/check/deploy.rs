@@ -104,9 +104,10 @@ fn allowed(policy: &str) -> Result<BTreeSet<String>> {
     let mut actions = BTreeSet::new();
     for statement in statements {
         ensure!(statement["Effect"] == "Allow", "a statement does something else than to allow");
-        let named = &statement["Action"];
-        let several = named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice);
-        for action in several {
+        let action = &statement["Action"];
+        if let Some(several) = action.as_array() {
+            actions.extend(several.iter().filter_map(Value::as_str).map(str::to_owned));
+        } else {
             actions.insert(action.as_str().context("a statement names no action")?.to_owned());
         }
     }

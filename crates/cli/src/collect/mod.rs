@@ -196,7 +196,7 @@ impl Gathering {
             counted(answers, "answer", "answers"),
             bytes.div_ceil(1024)
         );
-        let list: Vec<String> = masked.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        let list: Vec<String> = masked.iter().map(|(what, count)| format!("{what}: {count}")).collect();
         let list = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
         anstream::println!("{}", item("  masked:  ", &list, WIDTH));
         if nodes > most_nodes {

@@ -9,7 +9,7 @@ mod story;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use freeboard_vpc::World;
 
@@ -25,6 +25,9 @@ pub(crate) struct DemoArguments {
     /// EKS: leave the lab up at the end, with a shell in it.
     #[arg(long)]
     keep: bool,
+    /// GKE: on a real API server and scheduler, in namespaces of their own; needs what `cargo xtask tools` makes.
+    #[arg(long)]
+    kubernetes: bool,
     /// Print one JSON document with all facts instead of the story.
     #[arg(long)]
     json: bool,
@@ -47,8 +50,14 @@ enum StoryName {
 /// Runs the command.
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     match arguments.story {
+        StoryName::Gke if arguments.kubernetes => gke::tell_on_kubernetes(arguments),
         // Sends no packets, so it needs neither namespaces nor rights.
         StoryName::Gke => gke::tell(arguments),
+        StoryName::Eks if arguments.kubernetes => {
+            bail!(
+                "--kubernetes is for the GKE story: `cargo xtask lab --kubernetes` brings up a cluster on the EKS story's nodes"
+            )
+        }
         StoryName::Eks => {
             freeboard_lab::isolate()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;

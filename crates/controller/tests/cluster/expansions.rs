@@ -41,8 +41,8 @@ pub(crate) fn trial(test: fn(&Stage) -> Outcome) -> impl FnOnce() -> Result<(), 
 
 pub(crate) fn start(stage: &Stage, name: &str) -> Outcome<Program> {
     let environment = [
-        ("AWS_ENDPOINT_URL_EC2", stage.lab.ec2_endpoint()),
-        ("AWS_REGION", stage.lab.region().to_owned()),
+        ("AWS_ENDPOINT_URL_EC2", stage.lab().ec2_endpoint()),
+        ("AWS_REGION", stage.lab().region().to_owned()),
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "example".to_owned()),
     ];
@@ -100,14 +100,14 @@ pub(crate) fn wait_for_phase(stage: &Stage, name: &str, phase: ExpansionPhase) -
 }
 
 pub(crate) fn changes(stage: &Stage) -> u64 {
-    let calls = stage.lab.server().calls();
+    let calls = stage.lab().server().calls();
     CHANGES.iter().chain(&WITHDRAWALS).filter_map(|action| calls.get(action)).map(|count| count.calls).sum()
 }
 
 /// What the cloud has of an expansion's block: subnets, those with the table, those with the tag.
 pub(crate) fn made(stage: &Stage, spec: &ExpansionSpec) -> Outcome<(usize, usize, usize, usize)> {
     let block: Cidr = spec.block.parse()?;
-    Ok(stage.lab.server().with_cloud(|cloud, _| {
+    Ok(stage.lab().server().with_cloud(|cloud, _| {
         let vpcs = cloud.describe_vpcs(&Describe::default()).map(|page| page.items).unwrap_or_default();
         let associations = vpcs.iter().flat_map(|vpc| &vpc.cidr_block_associations);
         let blocks = associations.filter(|one| one.cidr_block == block).count();
@@ -163,7 +163,7 @@ fn refusal(stage: &Stage, spec: &serde_json::Value) -> Outcome<String> {
     let object = json!({
         "apiVersion": "ipam.freeboard.dev/v1alpha1", "kind": "Expansion", "metadata": {"name": "bad"}, "spec": spec,
     });
-    match stage.cluster.apply(&object.to_string()) {
+    match stage.cluster().apply(&object.to_string()) {
         Ok(()) => Err(format!("{spec} is accepted").into()),
         Err(error) => Ok(error.to_string()),
     }
@@ -236,13 +236,13 @@ fn denials(stage: &Stage) -> Outcome {
             message: "You are not authorized to perform this operation.".to_owned(),
             count: 1000,
         };
-        stage.lab.server().with_cloud(|cloud, now| cloud.inject(&fault, now))?;
+        stage.lab().server().with_cloud(|cloud, now| cloud.inject(&fault, now))?;
         let name = format!("denied-{}", action.to_lowercase());
         create(stage, &name, in_first_vpc(&format!("100.64.{}.0/20", (index + 1) * 16), true))?;
         let status = wait_for_phase(stage, &name, ExpansionPhase::Stuck)?;
         let part = format!("allow ec2:{action} to the role of freeboard-controller");
         require(status.now.contains(&part), format!("{part:?} is said: {}", status.now))?;
-        stage.lab.server().with_cloud(|cloud, now| cloud.clear_faults(now));
+        stage.lab().server().with_cloud(|cloud, now| cloud.clear_faults(now));
         wait_for_phase(stage, &name, ExpansionPhase::Ready)?;
     }
     Ok(())

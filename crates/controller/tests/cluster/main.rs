@@ -127,7 +127,7 @@ fn leaders(stage: &Stage) -> Outcome {
     stage.create_nodes(&names("after", 20), 110)?;
     let took = stage.wait_until_served(100)?;
     eprintln!("all have a block {took:?} after the leader was killed");
-    let lease = stage.cluster.kubectl(&[
+    let lease = stage.cluster().kubectl(&[
         "get",
         "lease",
         "-n",
@@ -179,7 +179,7 @@ fn takeover(stage: &Stage) -> Outcome {
 /// What the API server says to a range with this spec.
 fn refusal(stage: &Stage, spec: &serde_json::Value) -> Outcome<String> {
     let object = json!({"apiVersion": "ipam.freeboard.dev/v1alpha1", "kind": "PodRange", "metadata": {"name": "bad"}, "spec": spec});
-    match stage.cluster.apply(&object.to_string()) {
+    match stage.cluster().apply(&object.to_string()) {
         Ok(()) => Err(format!("{spec} is accepted").into()),
         Err(error) => Ok(error.to_string()),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use freeboard_kubernetes::client::{Access, ClientOptions, connect};
@@ -10,8 +10,9 @@ use freeboard_kubernetes::k8s_openapi::api::core::v1::{Event, Node};
 use freeboard_kubernetes::kube::api::{DeleteParams, ListParams, PostParams};
 use freeboard_kubernetes::kube::{Api, Client};
 use freeboard_kubernetes::resources::{PodRange, PodRangeSpec};
-use freeboard_lab::kubernetes::{Cluster, ClusterOptions};
-use freeboard_lab::{LAB_DIRECTORY, Lab, LabOptions, Namespace, Program, ProgramOptions};
+use freeboard_lab::kubernetes::{BareCluster, Cluster};
+use freeboard_lab::{Lab, LabError, Program};
+use tokio::runtime::{Handle, Runtime};
 
 /// Why a test fails.
 pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
@@ -22,22 +23,14 @@ pub(crate) type Outcome<T = ()> = Result<T, Problem>;
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-const WORLD: &str = include_str!("world.yaml");
-/// What defines the objects that the controller reads.
-const DEFINITIONS: [&str; 4] = [
-    include_str!("../../../../deploy/kubernetes/crds/eniconfigs.crd.k8s.amazonaws.com.yaml"),
-    include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
-    include_str!("../../../../deploy/kubernetes/crds/nodeaddresses.ipam.freeboard.dev.yaml"),
-    include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml"),
-];
 
 /// A cluster without nodes.
 pub(crate) struct Stage {
     pub(crate) client: Client,
-    pub(crate) cluster: Cluster,
-    tools: PathBuf,
-    pub(crate) runtime: tokio::runtime::Runtime,
-    pub(crate) lab: Lab,
+    bare: BareCluster,
+    /// With the rights of the controller's manifest, and no more.
+    kubeconfig: PathBuf,
+    pub(crate) runtime: Runtime,
 }
 
 /// Fails unless `holds`.
@@ -46,30 +39,36 @@ pub(crate) fn require(holds: bool, what: impl Display) -> Outcome {
 }
 
 impl Stage {
-    /// Starts the control plane, and installs the definitions.
+    /// Starts the control plane, and installs the definitions and the controller's rights.
     pub(crate) fn set() -> Outcome<Self> {
-        Self::set_in(WORLD)
+        Self::set_on(BareCluster::start)
     }
 
-    /// The same in another world.
+    /// The same beside the cloud of a world.
     pub(crate) fn set_in(world: &str) -> Outcome<Self> {
+        let world = freeboard_vpc_server::parse_world("the test's world", world)?;
+        Self::set_on(|runtime, tools| BareCluster::start_in(runtime, tools, world))
+    }
+
+    fn set_on(start: impl FnOnce(&Handle, &Path) -> Result<BareCluster, LabError>) -> Outcome<Self> {
         let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
             "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
         )?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let world = freeboard_vpc_server::parse_world("the test's world", world)?;
-        // No machine, so neither agent nor plugin nor image.
-        let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
-        let lab = runtime.block_on(Lab::start(world, options))?;
-        let cluster = Cluster::start(&lab, ClusterOptions { tools: tools.clone(), images: PathBuf::new() })?;
-        for definition in DEFINITIONS {
-            cluster.apply(definition)?;
-        }
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
-        let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
+        let bare = start(runtime.handle(), &tools)?;
+        let kubeconfig = bare.install_controller()?;
+        let access = Access::Kubeconfig(bare.cluster().kubeconfig().to_owned());
         let options = ClientOptions { access, server: None, user_agent: "freeboard-test/1".to_owned() };
         let client = runtime.block_on(connect(&options))?;
-        Ok(Self { client, cluster, tools, runtime, lab })
+        Ok(Self { client, bare, kubeconfig, runtime })
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.bare.cluster()
+    }
+
+    pub(crate) fn lab(&self) -> &Lab {
+        self.bare.lab()
     }
 
     /// Starts a replica of the controller; each has a port of its own.
@@ -86,42 +85,19 @@ impl Stage {
         environment: &[(&str, String)],
     ) -> Outcome<Program> {
         let mut arguments = vec![
-            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+            format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--identity={name}"),
             format!("--bind=127.0.0.1:{port}"),
             "--service-range=172.20.0.0/16".to_owned(),
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        self.start(PathBuf::from(env!("CARGO_BIN_EXE_freeboard-controller")), name, arguments, environment)
+        let executable = Path::new(env!("CARGO_BIN_EXE_freeboard-controller"));
+        Ok(self.bare.start_program_with(executable, name, &arguments, environment)?)
     }
 
     /// Starts kube-controller-manager with nothing but its node IPAM.
     pub(crate) fn start_manager(&self, cluster_cidr: &str) -> Outcome<Program> {
-        let arguments = vec![
-            format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
-            "--leader-elect=false".to_owned(),
-            "--controllers=node-ipam-controller".to_owned(),
-            "--allocate-node-cidrs=true".to_owned(),
-            format!("--cluster-cidr={cluster_cidr}"),
-            "--node-cidr-mask-size=24".to_owned(),
-            // The lab's own manager has the usual port.
-            "--secure-port=10299".to_owned(),
-            format!("--cert-dir={LAB_DIRECTORY}/node-ipam-certs"),
-        ];
-        self.start(self.tools.join("kube-controller-manager"), "node-ipam", arguments, &[])
-    }
-
-    fn start(
-        &self,
-        executable: PathBuf,
-        name: &str,
-        arguments: Vec<String>,
-        environment: &[(&str, String)],
-    ) -> Outcome<Program> {
-        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let log = PathBuf::from(LAB_DIRECTORY).join(format!("{name}.log"));
-        let host = Namespace::current("control-plane")?;
-        Ok(Program::start(&host, &ProgramOptions { executable, arguments, environment, log })?)
+        Ok(self.bare.start_node_ipam(cluster_cidr, &[])?)
     }
 
     pub(crate) fn do_it<T>(

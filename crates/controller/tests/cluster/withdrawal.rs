@@ -81,7 +81,7 @@ fn half_made(stage: &Stage) -> Outcome {
 /// Puts an interface into the first subnet of a block, as an agent would.
 fn occupy(stage: &Stage, block: &str) -> Outcome<EniId> {
     let block: Cidr = block.parse()?;
-    let made = stage.lab.server().with_cloud(|cloud, now| {
+    let made = stage.lab().server().with_cloud(|cloud, now| {
         let subnets = cloud.describe_subnets(&Describe::default()).map(|page| page.items).unwrap_or_default();
         let first = subnets.into_iter().find(|subnet| block.contains_block(subnet.cidr_block))?;
         let request = CreateNetworkInterface {
@@ -113,7 +113,7 @@ fn in_use(stage: &Stage) -> Outcome {
     withdraw(stage, "used", true)?;
     wait_for_phase(stage, "used", ExpansionPhase::Stuck)?;
     let request = DeleteNetworkInterface { network_interface_id: interface };
-    stage.lab.server().with_cloud(|cloud, now| cloud.delete_network_interface(&request, now))?;
+    stage.lab().server().with_cloud(|cloud, now| cloud.delete_network_interface(&request, now))?;
     wait_for_phase(stage, "used", ExpansionPhase::Withdrawn)?;
     let found = made(stage, &spec)?;
     require(found == NOTHING, format!("nothing is left: {found:?}"))?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use freeboard_vpc::World;
 use tokio::runtime::Handle;
 
 use super::{Cluster, ClusterOptions};
@@ -13,12 +14,21 @@ use crate::program::{Program, ProgramOptions};
 
 /// A network without a machine.
 const WORLD: &str = include_str!("bare.yaml");
+/// The controller's objects, as they are installed on any cluster.
+const CONTROLLER: &str = include_str!("../../../../deploy/kubernetes/freeboard-controller.yaml");
+/// The definitions of the objects that it reads and writes, besides those of the agent.
+const CONTROLLER_DEFINITIONS: [&str; 2] = [
+    include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
+    include_str!("../../../../deploy/kubernetes/crds/podranges.ipam.freeboard.dev.yaml"),
+];
+/// What separates the objects of a manifest.
+const SEPARATOR: &str = "\n---\n";
 
 /// A running control plane. It ends when it is dropped; then another may be started in the same program.
 pub struct BareCluster {
     cluster: Cluster,
     tools: PathBuf,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl BareCluster {
@@ -29,17 +39,48 @@ impl BareCluster {
     pub fn start(runtime: &Handle, tools: &Path) -> Result<Self, LabError> {
         let world = freeboard_vpc_server::parse_world("the network without a machine", WORLD)
             .map_err(|error| LabError::Cloud(error.to_string()))?;
+        Self::start_in(runtime, tools, world)
+    }
+
+    /// The same beside the cloud of another world without machines.
+    ///
+    /// # Errors
+    /// As [`BareCluster::start`]; and when the world makes no sense.
+    pub fn start_in(runtime: &Handle, tools: &Path, world: World) -> Result<Self, LabError> {
         let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
         let lab = runtime.block_on(Lab::start(world, options))?;
         let options = ClusterOptions { tools: tools.to_owned(), images: PathBuf::new() };
         let cluster = Cluster::start(&lab, options)?;
-        Ok(Self { cluster, tools: tools.to_owned(), _lab: lab })
+        Ok(Self { cluster, tools: tools.to_owned(), lab })
     }
 
     /// The cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The lab around it, with its cloud.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Installs the definitions and rights of `freeboard-controller` by its manifest, and no Deployment, for which there is no node.
+    /// Returns the kubeconfig with which a program has these rights and no more.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn install_controller(&self) -> Result<PathBuf, LabError> {
+        super::DEFINITIONS
+            .iter()
+            .chain(&CONTROLLER_DEFINITIONS)
+            .try_for_each(|definition| self.cluster.apply(definition))?;
+        let is_kept = |object: &&str| !object.contains("\nkind: Deployment\n");
+        let rights: Vec<&str> = CONTROLLER.split(SEPARATOR).filter(is_kept).collect();
+        self.cluster.apply(&rights.join(SEPARATOR))?;
+        self.cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        self.kubeconfig_of("freeboard-controller")
     }
 
     /// The kubeconfig of a service account of `kube-system`, so that a program has the rights that its manifest gives it.
@@ -60,18 +101,32 @@ impl BareCluster {
         Ok(path)
     }
 
-    /// Starts a program beside the control plane.
+    /// Starts a program beside the control plane, with an empty environment.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start_program(&self, executable: &Path, name: &str, arguments: &[String]) -> Result<Program, LabError> {
+        self.start_program_with(executable, name, arguments, &[])
+    }
+
+    /// The same with an environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_program_with(
+        &self,
+        executable: &Path,
+        name: &str,
+        arguments: &[String],
+        environment: &[(&str, String)],
+    ) -> Result<Program, LabError> {
         let host = Namespace::current("control-plane")?;
         Program::start(
             &host,
             &ProgramOptions {
                 executable: executable.to_owned(),
                 arguments: arguments.to_vec(),
-                environment: Vec::new(),
+                environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
                 log: Path::new(LAB_DIRECTORY).join(format!("{name}.log")),
             },
         )

@@ -220,7 +220,7 @@ fn edit(cluster: &Cluster, script: &str) -> Outcome {
 }
 
 /// The aws CLI against the lab's EC2.
-fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
+pub(crate) fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
     let mut command = Command::new(variable("FREEBOARD_PYTHON")?);
     command.args(["-m", "awscli", "--endpoint-url", &stage.lab.ec2_endpoint(), "--region", stage.lab.region()]);
     command.args(["--output", "json", "ec2"]).args(arguments);
@@ -228,7 +228,8 @@ fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
     Ok(command.output()?)
 }
 
-fn json_of(output: &Output) -> Outcome<Value> {
+/// What a command printed, once it has succeeded.
+pub(crate) fn json_of(output: &Output) -> Outcome<Value> {
     require(output.status.success(), String::from_utf8_lossy(&output.stderr))?;
     Ok(serde_json::from_slice(&output.stdout)?)
 }

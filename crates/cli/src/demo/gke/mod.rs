@@ -3,6 +3,8 @@
 //!
 //! The cloud is the simulated one, under a clock of the story's own; every figure is what it or the blocks engine answers.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod explain;
 mod own_way;
 mod pools;
@@ -19,11 +21,7 @@ use scene::Scene;
 
 /// Tells the story; fails when something that must hold does not.
 pub(crate) fn tell(arguments: &DemoArguments) -> Result<()> {
-    if arguments.keep || arguments.world.is_some() {
-        bail!(
-            "--keep and --world are for the EKS story: the GKE story leaves nothing behind, and has the seed's own network"
-        );
-    }
+    refuse_what_is_for_eks(arguments)?;
     let mut story = Story::new(arguments.json);
     let mut scene = Scene::set()?;
     let waiting = refused::act(&mut story, &mut scene)?;
@@ -41,4 +39,27 @@ pub(crate) fn tell(arguments: &DemoArguments) -> Result<()> {
          (the other half of the story).",
     );
     story.end()
+}
+
+/// Tells the part of the story that Kubernetes sees, on a real API server and scheduler.
+#[cfg(feature = "cluster")]
+pub(crate) fn tell_on_kubernetes(arguments: &DemoArguments) -> Result<()> {
+    refuse_what_is_for_eks(arguments)?;
+    freeboard_lab::isolate()?;
+    cluster::tell(Story::new(arguments.json), Scene::set()?)
+}
+
+/// This program was built without a client of Kubernetes.
+#[cfg(not(feature = "cluster"))]
+pub(crate) fn tell_on_kubernetes(_: &DemoArguments) -> Result<()> {
+    bail!("this program was built without what asks a cluster: run `cargo xtask demo gke --kubernetes`")
+}
+
+fn refuse_what_is_for_eks(arguments: &DemoArguments) -> Result<()> {
+    if arguments.keep || arguments.world.is_some() {
+        bail!(
+            "--keep and --world are for the EKS story: the GKE story leaves nothing behind, and has the seed's own network"
+        );
+    }
+    Ok(())
 }

@@ -116,10 +116,10 @@ fn machine(scene: &Scene, name: &str) -> Result<InstanceKey> {
     Ok(InstanceKey::new(zone, InstanceName::new(name)))
 }
 
-/// Makes the pool's next machine, which has no block yet, and registers its node.
-fn add_node(scene: &mut Scene, controller: &mut Controller, number: u32) -> Result<NodeName> {
+/// Makes the pool's next machine, which has no block yet; gives its name.
+pub(super) fn add_machine(scene: &mut Scene, number: u32) -> Result<String> {
     let pool = scene.original_pool()?;
-    let (max_pods, machine_type) = (pool.max_pods.get(), pool.machine_type.clone());
+    let machine_type = pool.machine_type.clone();
     let name = format!("{}-{}-{number}", scene.original.cluster.name, pool.name);
     let request = InsertInstance {
         key: machine(scene, &name)?,
@@ -131,6 +131,13 @@ fn add_node(scene: &mut Scene, controller: &mut Controller, number: u32) -> Resu
     };
     let operation = scene.cloud.insert_instance(&request, scene.now);
     scene.done(operation)?;
+    Ok(name)
+}
+
+/// Makes the pool's next machine, and registers its node.
+fn add_node(scene: &mut Scene, controller: &mut Controller, number: u32) -> Result<NodeName> {
+    let name = add_machine(scene, number)?;
+    let max_pods = scene.original_pool()?.max_pods.get();
     Ok(controller.register(&name, max_pods, scene.now))
 }
 

@@ -13,14 +13,34 @@ const MESSAGE_COLUMN: usize = 12;
 /// Cells of a full bar.
 const CELLS: u64 = 8;
 
+/// An event of a pod as it is shown.
+pub(super) struct EventLine {
+    pub(super) kind: String,
+    pub(super) reason: String,
+    pub(super) age: String,
+    pub(super) source: String,
+    pub(super) message: String,
+}
+
 /// The events of a pod as `kubectl describe pod` orders them, seen at `now`.
 pub(super) fn events(pod: &PendingPod, now: Timestamp) -> String {
+    let line = |event: &PodEvent| EventLine {
+        kind: kind(event).to_owned(),
+        reason: event.reason.to_owned(),
+        age: age(event, now),
+        source: event.source.to_owned(),
+        message: event.message.clone(),
+    };
+    event_table(&pod.events.iter().map(line).collect::<Vec<_>>())
+}
+
+/// Events under one another.
+pub(super) fn event_table(events: &[EventLine]) -> String {
     let mut text = format!("    {:<8} {:<18} {:<20} {}\n", "Type", "Reason", "Age", "From");
-    for event in &pod.events {
-        let kind = kind(event);
+    for EventLine { kind, reason, age, source, message } in events {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {kind:<8} {:<18} {:<20} {}", event.reason, age(event, now), event.source);
-        for line in hard_wrap(&event.message, WIDTH - MESSAGE_COLUMN) {
+        let _ = writeln!(text, "    {kind:<8} {reason:<18} {age:<20} {source}");
+        for line in hard_wrap(message, WIDTH - MESSAGE_COLUMN) {
             let _ = writeln!(text, "{}{line}", " ".repeat(MESSAGE_COLUMN));
         }
     }
