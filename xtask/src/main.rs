@@ -85,10 +85,24 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Doctor on a log of 1 GB, beside grep
+    #[command(disable_help_flag = true)]
+    Doctor {
+        /// Passed on to `freeboard-bench doctor` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Controllers that give blocks to nodes, side by side on a real API server
     #[command(disable_help_flag = true)]
     NodeIpam {
         /// Passed on to `freeboard-bench node-ipam` (try --help)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Agents on the node of a real cluster, from a Deployment to Running pods
+    #[command(disable_help_flag = true)]
+    Kubernetes {
+        /// Passed on to `freeboard-bench kubernetes` (try --help)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -113,7 +127,9 @@ fn main() -> ExitCode {
         Task::Bench { what: Bench::Fleet { arguments } } => programs::run_bench_alone(&["fleet"], &arguments),
         Task::Bench { what: Bench::Cni { arguments } } => programs::run_bench(&["cni"], &arguments),
         Task::Bench { what: Bench::Blocks { arguments } } => programs::run_bench(&["blocks"], &arguments),
+        Task::Bench { what: Bench::Doctor { arguments } } => programs::run_doctor_bench(&arguments),
         Task::Bench { what: Bench::NodeIpam { arguments } } => programs::run_node_ipam_bench(&arguments),
+        Task::Bench { what: Bench::Kubernetes { arguments } } => programs::run_kubernetes_bench(&arguments),
         Task::Bench { what: Bench::Pool { arguments } } => programs::run_bench_alone(&["pool"], &arguments),
     };
     match outcome {

@@ -27,12 +27,15 @@ fn build_with(what: &[&str]) -> Result<()> {
 
 /// Builds one program alone, static: the plugin, because it is copied to the host and runs there with whatever C library the
 /// host has, and what an image has no libraries for. It is built apart, so that it is linked with the few features it needs
-/// and starts fast.
+/// and starts fast; and for a fixed place in memory, so that the start has no addresses to relocate.
 pub(crate) fn build_static(package: &str, program: &str) -> Result<()> {
     command::run(
-        command::cargo()
-            .args(["rustc", "--locked", "--release", "-p", package, "--bin", program, "--"])
-            .args(["-C", "target-feature=+crt-static"]),
+        command::cargo().args(["rustc", "--locked", "--release", "-p", package, "--bin", program, "--"]).args([
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "relocation-model=static",
+        ]),
     )
 }
 
@@ -77,6 +80,22 @@ pub(crate) fn run_node_ipam_bench(arguments: &[String]) -> Result<()> {
     run_bench_alone(&["node-ipam"], arguments)
 }
 
+/// Builds everything that a cluster with either agent needs and becomes `freeboard-bench kubernetes <arguments>`.
+pub(crate) fn run_kubernetes_bench(arguments: &[String]) -> Result<()> {
+    tools::install_kubernetes()?;
+    tools::install_peers()?;
+    image::write_all(None)?;
+    run_bench_alone(&["kubernetes"], arguments)
+}
+
+/// Builds `freeboard` and becomes `freeboard-bench doctor <arguments>`.
+pub(crate) fn run_doctor_bench(arguments: &[String]) -> Result<()> {
+    command::step("build freeboard", || {
+        command::run(command::cargo().args(["build", "--locked", "--release", "-p", "freeboard-cli"]))
+    })?;
+    run_bench_alone(&["doctor"], arguments)
+}
+
 /// The same for a bench that needs neither programs nor peers.
 pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Result<()> {
     command::step("build freeboard-bench", || {
@@ -88,6 +107,7 @@ pub(crate) fn run_bench_alone(subcommand: &[&str], arguments: &[String]) -> Resu
             .args(subcommand)
             .args(arguments)
             .env("FREEBOARD_TOOLS", tools::bin_directory())
+            .env("FREEBOARD_IMAGES", image::directory(&directory()))
             .current_dir(command::workspace_root()),
     )
 }

@@ -43,6 +43,12 @@ const KUBERNETES: GoModule = GoModule {
 const CONTAINERD: GoModule =
     GoModule { directory: "tools/containerd", tags: "no_btrfs,no_zfs,no_devmapper", linker_flags: "" };
 
+/// What checks, renders and installs the chart.
+const HELM: GoModule = GoModule { directory: "tools/helm", tags: "", linker_flags: "" };
+
+/// What checks the chart's alerts. It finds no targets, so all that finds some is left out.
+const PROMETHEUS: GoModule = GoModule { directory: "tools/prometheus", tags: "remove_all_sd", linker_flags: "" };
+
 const GO_PROGRAMS: &[GoProgram] = &[
     GoProgram {
         name: "ptp",
@@ -146,6 +152,18 @@ const GO_PROGRAMS: &[GoProgram] = &[
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
         purpose: "makes pods of Deployments and DaemonSets",
     },
+    GoProgram {
+        name: "helm",
+        module: &HELM,
+        package: "helm.sh/helm/v4/cmd/helm",
+        purpose: "installs the chart in deploy/helm",
+    },
+    GoProgram {
+        name: "promtool",
+        module: &PROMETHEUS,
+        package: "github.com/prometheus/prometheus/cmd/promtool",
+        purpose: "plays through the chart's alerts",
+    },
 ];
 
 /// Name of the tool that stands for the Python clients.
@@ -196,7 +214,7 @@ pub(crate) fn install(names: &[String]) -> Result<()> {
 
 /// Installs what a cluster in the lab needs.
 pub(crate) fn install_kubernetes() -> Result<()> {
-    install_modules(|module| module != PEERS.directory, RUNC)
+    install_modules(|module| module == KUBERNETES.directory || module == CONTAINERD.directory, RUNC)
 }
 
 /// Installs what Freeboard is measured against on a node.

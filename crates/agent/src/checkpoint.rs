@@ -37,6 +37,9 @@ struct Extra {
     cooling: Vec<Cooling>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     conflicting: Vec<Allocation>,
+    /// The blocks that the node has of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blocks: Vec<Cidr>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     returned: Vec<Returned>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +48,11 @@ struct Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.cooling.is_empty() && self.conflicting.is_empty() && self.returned.is_empty() && self.creating.is_empty()
+        self.cooling.is_empty()
+            && self.conflicting.is_empty()
+            && self.blocks.is_empty()
+            && self.returned.is_empty()
+            && self.creating.is_empty()
     }
 }
 
@@ -153,6 +160,7 @@ pub fn encode(state: &CheckpointState) -> Result<Vec<u8>, serde_json::Error> {
                 .map(|cooling| Cooling { ipv4: cooling.address, released: to_nanoseconds(cooling.released) })
                 .collect(),
             conflicting: state.conflicting.iter().map(to_file).collect(),
+            blocks: state.blocks.clone(),
             returned: state
                 .returned
                 .iter()
@@ -189,6 +197,7 @@ pub fn decode(text: &[u8]) -> Result<CheckpointState, CheckpointError> {
         cooling: cooling
             .map(|cooling| RestoredCooling { address: cooling.ipv4, released: from_nanoseconds(cooling.released) })
             .collect(),
+        blocks: file.freeboard.blocks,
         returned: returned
             .map(|entry| ReturnedBlock { block: entry.cidr, returned: from_nanoseconds(entry.returned) })
             .collect(),
@@ -254,6 +263,7 @@ mod tests {
                 address: Ipv4Addr::new(10, 0, 208, 10),
                 released: "2026-01-02T03:04:06Z".parse().unwrap(),
             }],
+            blocks: vec!["10.4.0.0/24".parse().unwrap()],
             returned: vec![ReturnedBlock {
                 block: "10.0.208.16/28".parse().unwrap(),
                 returned: "2026-01-02T03:04:07Z".parse().unwrap(),

@@ -245,6 +245,7 @@ pub fn wire(refusal: Refusal) -> cni::Refusal {
 pub fn place(place: &Place) -> String {
     match place {
         Place::Subnet { id, cidr } => format!("subnet {id} ({cidr})"),
+        Place::Block { cidr } => format!("block {cidr}"),
         Place::Interface { id } => format!("interface {id}"),
         Place::Node => "node".to_owned(),
         Place::Api { action } => action.clone(),

@@ -219,6 +219,7 @@ mod tests {
             blocks: vec![block],
         };
         PoolView {
+            node_blocks: Vec::new(),
             ready: true,
             tally: interface.tally,
             prefixes: 1,

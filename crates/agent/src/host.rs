@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use freeboard_address::{Cidr, MacAddress, PodKey};
 use freeboard_datapath::host::{self, DesiredHost, ObservedHost, PodRoute, PrimaryInterface, SecondaryInterface};
-use freeboard_datapath::netlink::RouteSocket;
+use freeboard_datapath::names::MAIN_TABLE;
+use freeboard_datapath::netlink::{Route, RouteSocket};
 use freeboard_datapath::{DatapathError, PodRemains, names};
-use freeboard_pool::{AddressState, PoolView};
+use freeboard_pool::{AddressState, AddressView, PoolView};
 use freeboard_settings::Settings;
 use tokio::sync::Mutex;
 
@@ -33,6 +34,12 @@ pub enum HostError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The node's own way out is not there.
+    #[error(
+        "the node has no default route by a link with a hardware address and an IPv4 address: expected one, because packets of \
+         pods leave by it; give the node its network first"
+    )]
+    NoUplink,
     /// The work ended abnormally.
     #[error("the work on the host's network ended abnormally: {0}")]
     Abnormal(String),
@@ -51,6 +58,37 @@ pub struct InterfacePlan {
     pub device_index: u32,
 }
 
+/// The node's primary interface, on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Primary {
+    /// Its hardware address, by which its link is found.
+    pub mac: MacAddress,
+    /// Its address, from which packets of pods leave for the internet.
+    pub address: Ipv4Addr,
+    /// Largest packet, in bytes.
+    pub mtu_bytes: u32,
+}
+
+impl Primary {
+    /// The interface to which the node's default route leads, as it is.
+    ///
+    /// # Errors
+    /// When there is none, or the kernel refuses.
+    pub async fn of_default_route() -> Result<Self, HostError> {
+        let found = blocking(|| {
+            let observed = ObservedHost::read_tables([])?;
+            let everywhere = |route: &&Route| route.table == MAIN_TABLE && route.destination == Cidr::EVERYTHING;
+            let index = observed.main_routes().find(everywhere).and_then(|route| route.interface);
+            let link = observed.links.iter().find(|link| Some(link.index) == index);
+            let address = observed.addresses.iter().find(|address| Some(address.interface) == index);
+            Ok(link.zip(address).and_then(|(link, address)| {
+                Some(Self { mac: link.mac?, address: address.address, mtu_bytes: link.mtu_bytes })
+            }))
+        });
+        found.await?.ok_or(HostError::NoUplink)
+    }
+}
+
 /// The host; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -60,8 +98,7 @@ pub struct Host {
 #[derive(Debug)]
 struct Shared {
     settings: Arc<Settings>,
-    primary_mac: MacAddress,
-    primary_address: Ipv4Addr,
+    primary: Primary,
     /// The secondary interfaces that are set up, by address. The lock also keeps changes one after another.
     secondaries: Mutex<BTreeMap<Ipv4Addr, SecondaryInterface>>,
 }
@@ -69,8 +106,8 @@ struct Shared {
 impl Host {
     /// The host of the instance with this primary interface. Nothing is changed yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, primary_mac: MacAddress, primary_address: Ipv4Addr) -> Self {
-        let shared = Shared { settings, primary_mac, primary_address, secondaries: Mutex::default() };
+    pub fn new(settings: Arc<Settings>, primary: Primary) -> Self {
+        let shared = Shared { settings, primary, secondaries: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -152,7 +189,7 @@ impl Host {
     pub async fn set_up_snat(&self, vpc_cidrs: &[Cidr]) -> Result<(), HostError> {
         let shared = Arc::clone(&self.shared);
         let vpc_cidrs = vpc_cidrs.to_vec();
-        blocking(move || crate::snat::apply(&shared.settings, shared.primary_mac, shared.primary_address, &vpc_cidrs))
+        blocking(move || crate::snat::apply(&shared.settings, shared.primary.mac, shared.primary.address, &vpc_cidrs))
             .await
     }
 
@@ -179,10 +216,10 @@ impl Host {
         secondaries: &BTreeMap<Ipv4Addr, SecondaryInterface>,
         pods: Vec<PodRoute>,
     ) -> Result<(), HostError> {
-        let settings = &self.shared.settings;
+        let (settings, Primary { mac, mtu_bytes, .. }) = (&self.shared.settings, self.shared.primary);
         let marked = settings.node_port_support || !settings.external_snat;
         let mut desired = DesiredHost {
-            primary: PrimaryInterface { mac: self.shared.primary_mac, mtu_bytes: settings.eni_mtu },
+            primary: PrimaryInterface { mac, mtu_bytes },
             secondaries: secondaries.values().cloned().collect(),
             pods,
             mark: marked.then_some(settings.connmark),
@@ -209,19 +246,18 @@ impl Host {
 
 /// The routes of the pods that hold an address.
 fn pod_routes(view: &PoolView, prefix: &str) -> Vec<PodRoute> {
-    let mut pods = Vec::new();
-    for interface in &view.interfaces {
+    let route = |table: u32, address: &AddressView| {
+        let AddressState::Assigned { pod: Some(pod), .. } = &address.state else { return None };
+        Some(PodRoute { address: address.address, table, host_interface: names::host_interface(prefix, pod) })
+    };
+    let on_interfaces = view.interfaces.iter().flat_map(|interface| {
+        let table = names::interface_table(0, interface.device_index);
         let addresses = interface.blocks.iter().flat_map(|block| &block.addresses);
-        pods.extend(addresses.filter_map(|address| {
-            let AddressState::Assigned { pod: Some(pod), .. } = &address.state else { return None };
-            Some(PodRoute {
-                address: address.address,
-                table: names::interface_table(0, interface.device_index),
-                host_interface: names::host_interface(prefix, pod),
-            })
-        }));
-    }
-    pods
+        addresses.filter_map(move |address| route(table, address))
+    });
+    // An address of the node's own block is reached, and leaves, by the primary interface.
+    let of_blocks = view.node_blocks.iter().flat_map(|block| &block.addresses);
+    on_interfaces.chain(of_blocks.filter_map(|address| route(MAIN_TABLE, address))).collect()
 }
 
 async fn wait_for_link(mac: MacAddress) -> Result<(), HostError> {

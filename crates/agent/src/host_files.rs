@@ -23,15 +23,16 @@ pub struct HostFileError {
     error: io::Error,
 }
 
-/// The CNI configuration, as the settings want it: our plugin alone, which sets up host ports too.
+/// The CNI configuration, as the settings want it: our plugin alone, which sets up host ports too. `pod_mtu`: the largest packet
+/// of a pod, in bytes.
 #[must_use]
-pub fn render(settings: &Settings) -> String {
+pub fn render(settings: &Settings, pod_mtu: u32) -> String {
     let mut plugin = json!({
         "name": "aws-cni",
         "type": PLUGIN,
         "vethPrefix": settings.veth_prefix,
         // The incumbent's plugin reads a text.
-        "mtu": settings.effective_pod_mtu().to_string(),
+        "mtu": pod_mtu.to_string(),
         "podSGEnforcingMode": "strict",
         "pluginLogFile": settings.plugin_log_file.to_string(),
         "pluginLogLevel": level(settings.plugin_log_level),
@@ -77,9 +78,9 @@ pub fn conflist_path(settings: &Settings) -> PathBuf {
 ///
 /// # Errors
 /// When the directory or the file cannot be written.
-pub fn write_conflist(settings: &Settings) -> Result<(), HostFileError> {
+pub fn write_conflist(settings: &Settings, pod_mtu: u32) -> Result<(), HostFileError> {
     let path = conflist_path(settings);
-    let text = render(settings);
+    let text = render(settings, pod_mtu);
     replace(&path, 0o644, |file| file.write_all(text.as_bytes())).map_err(|error| HostFileError {
         action: "write",
         path,
@@ -153,7 +154,7 @@ mod tests {
     fn the_configuration_has_the_incumbents_fields() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path(), &[("POD_MTU", "1500"), ("FREEBOARD_SOCKET", "/run/x.sock")]);
-        write_conflist(&settings).unwrap();
+        write_conflist(&settings, settings.effective_pod_mtu()).unwrap();
         let text = std::fs::read_to_string(directory.path().join("net.d/10-aws.conflist")).unwrap();
         let list: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(list["name"], "aws-cni");

@@ -108,6 +108,7 @@ fn pool(shown: &Shown) -> Value {
         prefixes,
         waiting,
         waiting_since,
+        node_blocks,
         interfaces,
         unmanaged_interfaces,
         interface_limit,
@@ -129,7 +130,7 @@ fn pool(shown: &Shown) -> Value {
         .collect();
     let mut body = json!({
         "ready": ready, "tally": tally, "prefixes": prefixes, "waiting": waiting, "waitingSince": waiting_since,
-        "interfaces": interfaces, "unmanagedInterfaces": unmanaged_interfaces, "interfaceLimit": interface_limit,
+        "nodeBlocks": node_blocks, "interfaces": interfaces, "unmanagedInterfaces": unmanaged_interfaces, "interfaceLimit": interface_limit,
         "slotsPerInterface": slots_per_interface, "subnets": subnets,
         "operations": operations.iter().map(operation).collect::<Vec<_>>(),
         "quarantined": quarantined, "corrections": corrections, "alarms": shown.alarms, "decisions": shown.decisions, "refusals": refusals,

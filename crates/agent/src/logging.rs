@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use freeboard_settings::{LogDestination, LogLevel};
 use jiff::Timestamp;
@@ -22,6 +23,9 @@ const LIMIT_BYTES: u64 = 100 * 1024 * 1024;
 const KEPT: u32 = 5;
 /// Lines that may wait for the disk. When it is slower than that, lines are lost and counted, and pods are not held up.
 const QUEUE_LINES: usize = 4096;
+
+/// Lines that come within this time after the first are written together.
+const COLLECT: Duration = Duration::from_millis(5);
 
 enum Entry {
     Line(String),
@@ -75,7 +79,20 @@ pub fn start(destination: &LogDestination, level: LogLevel) -> anyhow::Result<(L
 }
 
 fn run(lines: &Receiver<Entry>, mut writer: Box<dyn Write + Send>, lost: &AtomicU64) {
-    while let Ok(Entry::Line(line)) = lines.recv() {
+    let mut text = String::new();
+    let mut goes_on = true;
+    while goes_on {
+        let Ok(Entry::Line(first)) = lines.recv() else { break };
+        text.push_str(&first);
+        // Who logs wakes this thread only when it waits for a line, and that costs more than the line.
+        std::thread::sleep(COLLECT);
+        loop {
+            match lines.try_recv() {
+                Ok(Entry::Line(line)) => text.push_str(&line),
+                Ok(Entry::End) => goes_on = false,
+                Err(_) => break,
+            }
+        }
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let ts = Timestamp::now();
@@ -85,7 +102,8 @@ fn run(lines: &Receiver<Entry>, mut writer: Box<dyn Write + Send>, lost: &Atomic
             );
         }
         // A full disk must not stop the agent; the next line is tried again.
-        let _ = writer.write_all(line.as_bytes());
+        let _ = writer.write_all(text.as_bytes());
+        text.clear();
     }
     let _ = writer.flush();
 }

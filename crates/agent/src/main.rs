@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use freeboard_agent::environment::Layers;
 use freeboard_agent::probe::{self, Question};
-use freeboard_agent::{logging, run};
-use freeboard_settings::{Environment, Notice, Settings, SettingsError};
+use freeboard_agent::{hand_over, logging, prepare, run};
+use freeboard_settings::{Environment, LogDestination, Notice, Settings, SettingsError};
 
 /// The node agent: gives pods their addresses.
 ///
@@ -20,6 +20,15 @@ struct Arguments {
     /// Ask the agent that runs on this node about its health, and end with 0 when it is well.
     #[arg(long, value_name = "WHAT")]
     probe: Option<Question>,
+    /// Remove what only Freeboard looks after, when the Amazon VPC CNI works on this node again, and end.
+    #[arg(long, conflicts_with = "probe")]
+    hand_over: bool,
+    /// Do so also when the other's rules are not seen.
+    #[arg(long, requires = "hand_over")]
+    force: bool,
+    /// Write the kernel settings that only a privileged container may write, and end. The agent needs no more than CAP_NET_ADMIN then.
+    #[arg(long, conflicts_with_all = ["probe", "hand_over"])]
+    prepare_node: bool,
 }
 
 fn main() -> ExitCode {
@@ -47,7 +56,21 @@ fn main() -> ExitCode {
         }
         return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let (guard, complaint) = match logging::start(&settings.log_file, settings.log_level) {
+    if arguments.hand_over {
+        return match hand_over::hand_over(&settings, arguments.force) {
+            Ok(done) => {
+                write_out(&done.to_string());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                write_error(&format!("freeboard-agent --hand-over: {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
+    // What prepares the node has not the directory of the log.
+    let log = if arguments.prepare_node { LogDestination::Stderr } else { settings.log_file.clone() };
+    let (guard, complaint) = match logging::start(&log, settings.log_level) {
         Ok(started) => started,
         Err(error) => {
             write_error(&format!("freeboard-agent stops: logging cannot be started: {error}"));
@@ -60,7 +83,7 @@ fn main() -> ExitCode {
     for notice in notices {
         tracing::warn!("{}", notice.0);
     }
-    let outcome = run::run(settings, layers);
+    let outcome = if arguments.prepare_node { prepare_node(&settings) } else { run::run(settings, layers) };
     if let Err(error) = &outcome {
         tracing::error!("Initialization failure: {error:#}");
         // The log is a file on the host; whoever looks at the container sees this.
@@ -68,6 +91,13 @@ fn main() -> ExitCode {
     }
     drop(guard);
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn prepare_node(settings: &Settings) -> anyhow::Result<()> {
+    for change in prepare::prepare(settings)? {
+        tracing::info!("host: {change}");
+    }
+    Ok(())
 }
 
 /// The settings of the start. A ConfigMap that cannot be used is left out, as it is when it is edited while the agent runs: a

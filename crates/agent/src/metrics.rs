@@ -333,6 +333,10 @@ impl PoolGauges {
                 self.assigned_per_cidr.with_label_values(&[cidr.as_str()]).set(i64::from(block.tally.assigned));
             }
         }
+        for block in &view.node_blocks {
+            let cidr = block.cidr.to_string();
+            self.assigned_per_cidr.with_label_values(&[cidr.as_str()]).set(i64::from(block.tally.assigned));
+        }
         for subnet in &view.subnets {
             let cidr = subnet.cidr.to_string();
             let allowed = if subnet.allowed { "true" } else { "false" };

@@ -40,8 +40,8 @@ impl NodeAgent for NodeService {
         }
         if !address.is_empty() && address != held.address.to_string() {
             reply.message = format!("{key} holds {}, not {address}", held.address);
-        } else if held.interface.is_none() {
-            reply.message = format!("{} of {key} is on no interface of this node", held.address);
+        } else if held.device_index.is_none() {
+            reply.message = format!("{} of {key} is no address of this node", held.address);
         } else {
             reply.holds = true;
         }

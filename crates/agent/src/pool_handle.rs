@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use freeboard_address::{AttachmentKey, Cidr, PodKey};
 use freeboard_pool::{
-    AddRequest, Alarm, Decision, DelRequest, Holding, PodSubnets, PoolSettings, PoolView, Refusal, Reply, RequestId,
-    SettingChange, SettingsRefused,
+    AddRequest, Alarm, BlocksRefused, Decision, DelRequest, Holding, PodSubnets, PoolSettings, PoolView, Refusal,
+    Reply, RequestId, SettingChange, SettingsRefused,
 };
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -39,6 +39,8 @@ pub enum Command {
     Settings(Box<PoolSettings>, oneshot::Sender<Result<Vec<SettingChange>, SettingsRefused>>),
     /// Where new interfaces for pods are made: what Kubernetes says of custom networking.
     PodSubnets(PodSubnets),
+    /// The blocks that the node has of its own; answers why they are refused, if they are.
+    Blocks(Vec<Cidr>, oneshot::Sender<Result<(), BlocksRefused>>),
     /// Whether the node may be scheduled on.
     Schedulable(bool),
     /// Whether an ADD would be served.
@@ -223,6 +225,19 @@ impl PoolHandle {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.map_err(|_| PoolError::Gone)?;
         answered.await.map_err(|_| PoolError::Gone)
+    }
+
+    /// The blocks that the node has of its own; waits for the end of the agent's start. Who asks reads them from somewhere and can
+    /// only log that they are refused, so that is done here.
+    ///
+    /// # Errors
+    /// When the pool's task has ended.
+    pub async fn blocks(&self, blocks: Vec<Cidr>) -> Result<(), PoolError> {
+        let answer = self.send(|answer| Command::Blocks(blocks, answer)).await?;
+        if let Err(refused) = answer {
+            tracing::error!("{refused}; the blocks that are known stay");
+        }
+        Ok(())
     }
 
     /// Tells the pool something.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
 use freeboard_pool::{
-    CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, OperationId, Pool, Refusal, Reply, RequestId,
-    Revision, Signal, Tally,
+    CheckpointState, CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, OperationId, Pool, Refusal,
+    Reply, RequestId, Revision, Signal, Tally,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -148,6 +148,7 @@ impl<O: Operations> PoolTask<O> {
             Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
             Command::Settings(settings, answer) => drop(answer.send(self.pool.handle_settings(*settings, now))),
             Command::PodSubnets(pod_subnets) => self.pool.handle_pod_subnets(pod_subnets, now),
+            Command::Blocks(blocks, answer) => drop(answer.send(self.pool.handle_blocks(&blocks, now))),
             Command::Schedulable(schedulable) => self.pool.handle_schedulable(schedulable, now),
             Command::CanGive(answer) => drop(answer.send(self.pool.can_give(now))),
             Command::Show(answer) => drop(answer.send(Box::new(Shown {
@@ -163,6 +164,25 @@ impl<O: Operations> PoolTask<O> {
     }
 
     fn carry_out_effects(&mut self) {
+        self.take_effects();
+        if self.must_write() && self.is_written_here() {
+            self.unwritten = false;
+            let outcome = write(&self.pool.checkpoint(), &self.store, &self.metrics);
+            self.written(outcome);
+            self.take_effects();
+        }
+        if self.must_write() {
+            self.unwritten = false;
+            self.write_apart();
+        }
+        if self.writing.is_none() {
+            for answer in self.settled.drain(..) {
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn take_effects(&mut self) {
         while let Some(effect) = self.pool.poll_effect() {
             match effect {
                 Effect::Persist(_) => self.unwritten = true,
@@ -171,15 +191,16 @@ impl<O: Operations> PoolTask<O> {
                 Effect::Signal(signal) => self.signal(signal),
             }
         }
-        if self.unwritten && self.writing.is_none() {
-            self.unwritten = false;
-            self.write();
-        }
-        if self.writing.is_none() {
-            for answer in self.settled.drain(..) {
-                let _ = answer.send(());
-            }
-        }
+    }
+
+    const fn must_write(&self) -> bool {
+        self.unwritten && self.writing.is_none()
+    }
+
+    /// To memory a write takes less time than handing it to another thread and back. When several calls are open it is handed
+    /// over all the same, so that those that come meanwhile share the next.
+    fn is_written_here(&self) -> bool {
+        self.store.is_in_memory() && self.open.len() <= 1
     }
 
     fn reply(&mut self, request: RequestId, reply: Reply) {
@@ -197,16 +218,10 @@ impl<O: Operations> PoolTask<O> {
     }
 
     /// Group commit: one write at a time, always of the newest state; what comes meanwhile shares the next.
-    fn write(&mut self) {
+    fn write_apart(&mut self) {
         let state = self.pool.checkpoint();
         let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let started = Instant::now();
-            let text = checkpoint::encode(&state).map_err(|error| error.to_string())?;
-            let written = store.write(&text).map_err(|error| error.to_string());
-            metrics.checkpoint_seconds.observe(started.elapsed().as_secs_f64());
-            written.map(|()| state.revision)
-        }));
+        self.writing = Some(tokio::task::spawn_blocking(move || write(&state, &store, &metrics)));
     }
 
     fn written(&mut self, outcome: Result<Revision, String>) {
@@ -323,6 +338,15 @@ fn labels(operation: &CloudOperation) -> Labels {
         CloudOperation::ReleaseInterface { .. } => ("decreaseDatastorePool", "decreaseIPPoolFreeENIFailed"),
     };
     Labels { action, failure }
+}
+
+/// Writes a state and says up to where the pool's changes are durable now; else why not.
+fn write(state: &CheckpointState, store: &Store, metrics: &Metrics) -> Result<Revision, String> {
+    let started = Instant::now();
+    let text = checkpoint::encode(state).map_err(|error| error.to_string())?;
+    let written = store.write(&text).map_err(|error| error.to_string());
+    metrics.checkpoint_seconds.observe(started.elapsed().as_secs_f64());
+    written.map(|()| state.revision)
 }
 
 /// The end of the write that is under way; never, when there is none.

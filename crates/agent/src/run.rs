@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use freeboard_address::Cidr;
-use freeboard_settings::Settings;
+use freeboard_settings::{AddressSource, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::cni_service::CniService;
 use crate::environment::Layers;
 use crate::grpc;
+use crate::host::Primary;
 use crate::host_files;
 use crate::live_settings::LiveSettings;
 use crate::metrics::Metrics;
@@ -51,16 +52,31 @@ async fn live(settings: Arc<Settings>, layers: Layers) -> anyhow::Result<()> {
     let listener = UnixListener::from_std(socket::bind(&settings.socket)?)?;
     let store = Store::open(&settings.backing_store)?;
     store.check_writable()?;
+    // Where the cloud does not say which interface is the primary one, the node's own default route does.
+    let uplink = match settings.source {
+        AddressSource::Interfaces => None,
+        AddressSource::Blocks => Some(Primary::of_default_route().await?),
+    };
+    let pod_mtu = settings.pod_mtu.or(uplink.map(|uplink| uplink.mtu_bytes)).unwrap_or(settings.eni_mtu);
     let metrics = Arc::new(Metrics::new()?);
     let (pool, end) = pool_handle::handle();
     let (vpc_cidrs, known_cidrs) = watch::channel(Vec::new());
 
     let mut vital = Vital::new();
     vital.spawn(grpc_server(listener, &settings, &metrics, &pool, known_cidrs));
-    let conflist = vital.spawn(conflist(Arc::clone(&settings), pool.status()));
+    let conflist = vital.spawn(conflist(Arc::clone(&settings), pod_mtu, pool.status()));
     let live = LiveSettings::new(pool.clone(), Arc::clone(&settings));
-    let start =
-        Start { settings: Arc::clone(&settings), layers, live, metrics, pool: pool.clone(), store, vpc_cidrs, started };
+    let start = Start {
+        settings: Arc::clone(&settings),
+        uplink,
+        layers,
+        live,
+        metrics,
+        pool: pool.clone(),
+        store,
+        vpc_cidrs,
+        started,
+    };
     vital.spawn(start.run(end));
 
     let outcome = tokio::select! {
@@ -119,9 +135,9 @@ fn grpc_server(
 }
 
 /// Writes the CNI configuration as soon as an address can be given, once.
-async fn conflist(settings: Arc<Settings>, mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
+async fn conflist(settings: Arc<Settings>, pod_mtu: u32, mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
     while status.wait_for(|status| status.can_give).await.is_ok() {
-        match host_files::write_conflist(&settings) {
+        match host_files::write_conflist(&settings, pod_mtu) {
             Ok(()) => {
                 let path = host_files::conflist_path(&settings);
                 tracing::info!(file = %path.display(), "an address can be given: wrote the CNI configuration");

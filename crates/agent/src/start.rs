@@ -17,7 +17,7 @@ use crate::cloud::{Cloud, Seen};
 use crate::cluster::{self, Cluster};
 use crate::environment::Layers;
 use crate::evidence;
-use crate::host::Host;
+use crate::host::{Host, Primary};
 use crate::host_files;
 use crate::http;
 use crate::identity::Metadata;
@@ -40,6 +40,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// What the start needs.
 pub(crate) struct Start {
     pub(crate) settings: Arc<Settings>,
+    /// Where packets of pods leave, on a node that has blocks of its own; none where EC2 gives addresses.
+    pub(crate) uplink: Option<Primary>,
     pub(crate) layers: Layers,
     pub(crate) live: LiveSettings,
     pub(crate) metrics: Arc<Metrics>,
@@ -52,12 +54,19 @@ pub(crate) struct Start {
 impl Start {
     /// Starts the agent and runs the pool until the end of the process.
     pub(crate) async fn run(self, end: PoolEnd) -> anyhow::Result<()> {
-        let initializing = self.metrics.in_progress.with_label_values(&["nodeInit"]);
-        initializing.set(1);
+        self.metrics.in_progress.with_label_values(&["nodeInit"]).set(1);
         if let Some(target) = host_files::install_plugin(&self.settings)? {
             tracing::info!(file = %target.display(), "installed the plugin");
         }
         let api = cluster::connect(&self.settings).await?;
+        match self.uplink {
+            None => self.run_on_interfaces(api, end).await,
+            Some(uplink) => self.run_on_blocks(uplink, api, end).await,
+        }
+    }
+
+    /// The addresses come from network interfaces, which EC2 gives and takes.
+    async fn run_on_interfaces(self, api: Option<cluster::Api>, end: PoolEnd) -> anyhow::Result<()> {
         let metadata = Metadata::read(ImdsConfig::from_environment()).await?;
         let identity = &metadata.identity;
         tracing::info!(instance = %identity.instance, instance_type = identity.instance_type, zone = identity.zone, "found this instance");
@@ -67,20 +76,17 @@ impl Start {
 
         let vpc_cidrs = metadata.primary.vpc_cidrs.clone();
         let address = metadata.primary.primary_address().context("the primary interface has no IPv4 address")?;
-        let host = Host::new(Arc::clone(&self.settings), metadata.primary_mac(), address);
-        host.set_up_node(&vpc_cidrs).await.context("failed to set up host network")?;
-        self.vpc_cidrs.send_replace(vpc_cidrs.clone());
+        let primary = Primary { mac: metadata.primary_mac(), address, mtu_bytes: self.settings.eni_mtu };
+        let host = self.host(primary, &vpc_cidrs).await?;
 
         let state = self.state(&host).await?;
         let clock = SteadyClock::start();
         let now = clock.now();
         let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
         pool.handle_pod_subnets(first_pod_subnets(&self.settings), now);
-        let mut allocations = state.allocations.clone();
-        allocations.extend(state.conflicting);
-        pool.handle_returned(state.returned, now);
-        pool.handle_intents(state.creating, now);
-        pool.handle_restore(allocations, state.cooling, now);
+        pool.handle_returned(state.returned.clone(), now);
+        pool.handle_intents(state.creating.clone(), now);
+        let restored = restore(&mut pool, state, now);
         let cloud = Arc::new(Cloud {
             ec2,
             metadata: metadata.clone(),
@@ -90,15 +96,37 @@ impl Start {
             primary_range: vpc_cidrs.first().copied(),
             seen: std::sync::Mutex::new(Seen::default()),
         });
-        initializing.set(0);
+        self.initialized();
+        let task = PoolTask::new(pool, clock, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
+        tokio::spawn(leftovers::watch(cloud, self.pool.clone()));
+        let follower = Follower {
+            metadata,
+            host: host.clone(),
+            known: self.vpc_cidrs.clone(),
+            pool: self.pool.status(),
+            metrics: Arc::clone(&self.metrics),
+            period: Duration::from_secs(u64::from(self.settings.vpc_cidr_seconds)),
+        };
+        tokio::spawn(follower.run());
+        self.start_companions(host, restored, api);
+        task.run().await;
+        anyhow::bail!("the pool's task has ended")
+    }
+
+    /// The host, set up for this primary interface. `direct`: the destinations that see pods' own addresses.
+    pub(crate) async fn host(&self, primary: Primary, direct: &[Cidr]) -> anyhow::Result<Host> {
+        let host = Host::new(Arc::clone(&self.settings), primary);
+        host.set_up_node(direct).await.context("failed to set up host network")?;
+        self.vpc_cidrs.send_replace(direct.to_vec());
+        Ok(host)
+    }
+
+    /// The start is finished, but for what the pool itself has to learn.
+    pub(crate) fn initialized(&self) {
+        self.metrics.in_progress.with_label_values(&["nodeInit"]).set(0);
         let seconds = self.started.elapsed().as_secs_f64();
         self.metrics.startup_seconds.with_label_values(&["true", "false", ""]).observe(seconds);
         self.metrics.initialization_seconds.with_label_values(&["true"]).observe(seconds);
-        let task = PoolTask::new(pool, clock, end, Arc::clone(&cloud), self.store.clone(), Arc::clone(&self.metrics));
-        tokio::spawn(leftovers::watch(cloud, self.pool.clone()));
-        self.start_companions(host, metadata, state.allocations, api);
-        task.run().await;
-        anyhow::bail!("the pool's task has ended")
     }
 
     async fn ec2(&self, metadata: &Metadata) -> anyhow::Result<Ec2Client> {
@@ -161,7 +189,7 @@ impl Start {
     }
 
     /// The state of the last run; when its file is lost, what the kernel says.
-    async fn state(&self, host: &Host) -> anyhow::Result<CheckpointState> {
+    pub(crate) async fn state(&self, host: &Host) -> anyhow::Result<CheckpointState> {
         let now = Timestamp::now();
         let (moved_to, reason) = match self.store.load(now)? {
             Loaded::Absent => {
@@ -189,23 +217,13 @@ impl Start {
     }
 
     /// What runs beside the pool. None of it is vital: pods get addresses without.
-    fn start_companions(
+    pub(crate) fn start_companions(
         self,
         host: Host,
-        metadata: Metadata,
         restored: Vec<freeboard_pool::RestoredAllocation>,
         api: Option<cluster::Api>,
     ) {
-        let Self { settings, layers, live, metrics, pool, vpc_cidrs, .. } = self;
-        let follower = Follower {
-            metadata,
-            host: host.clone(),
-            known: vpc_cidrs,
-            pool: pool.status(),
-            metrics: Arc::clone(&metrics),
-            period: Duration::from_secs(u64::from(settings.vpc_cidr_seconds)),
-        };
-        tokio::spawn(follower.run());
+        let Self { settings, layers, live, metrics, pool, .. } = self;
         let directory: PathBuf = settings.tombstone_directory.clone();
         tokio::spawn(tombstones::watch(directory, pool.clone(), host.clone(), Arc::clone(&metrics)));
         tokio::spawn(after_ready(host, pool.clone(), restored, Arc::clone(&metrics)));
@@ -223,6 +241,18 @@ impl Start {
             Cluster { api, layers, live, pool }.start();
         }
     }
+}
+
+/// Gives the pool the state of the last run. Returns its allocations.
+pub(crate) fn restore(
+    pool: &mut Pool,
+    state: CheckpointState,
+    now: Timestamp,
+) -> Vec<freeboard_pool::RestoredAllocation> {
+    let mut allocations = state.allocations.clone();
+    allocations.extend(state.conflicting);
+    pool.handle_restore(allocations, state.cooling, now);
+    state.allocations
 }
 
 /// Where pods' interfaces are made until the cluster has said so: with custom networking nowhere, because the node's own subnet

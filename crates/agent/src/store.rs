@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use freeboard_pool::CheckpointState;
 use jiff::Timestamp;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use crate::checkpoint;
 
@@ -14,6 +15,7 @@ use crate::checkpoint;
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
+    in_memory: bool,
 }
 
 /// What was found at start.
@@ -49,9 +51,10 @@ impl Store {
     /// # Errors
     /// When the directory cannot be made or read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self { path: path.to_owned() };
+        let mut store = Self { path: path.to_owned(), in_memory: false };
+        std::fs::create_dir_all(store.directory()).map_err(|error| store.error("make the directory of", error))?;
+        store.in_memory = is_in_memory(store.directory());
         let directory = store.directory();
-        std::fs::create_dir_all(directory).map_err(|error| store.error("make the directory of", error))?;
         let entries = std::fs::read_dir(directory).map_err(|error| store.error("list the directory of", error))?;
         let leftover = store.temporary_prefix();
         for entry in entries.flatten() {
@@ -61,6 +64,12 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// Whether the file lies in memory, as `/run` does, so that a write waits for no disk.
+    #[must_use]
+    pub const fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 
     /// Makes and removes an empty file, so that a read-only directory is told at start and not by the first pod.
@@ -124,6 +133,11 @@ impl Store {
     fn error(&self, action: &'static str, error: io::Error) -> StoreError {
         StoreError { action, path: self.path.clone(), error }
     }
+}
+
+/// What cannot be told is taken for a disk.
+fn is_in_memory(directory: &Path) -> bool {
+    statfs(directory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
 }
 
 fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {

@@ -52,7 +52,7 @@ async fn stand_in(mut end: PoolEnd, mut held: BTreeMap<AttachmentKey, Holding>) 
             Command::Add(_, add, answer) => {
                 let address = std::net::Ipv4Addr::new(10, 0, 0, 10 + u8::try_from(held.len()).unwrap());
                 held.insert(add.key.clone(), holding(add.key, add.pod, &address.to_string()));
-                let _ = answer.send(Reply::Assigned { address, interface: EniId::new("eni-1"), device_index: 1 });
+                let _ = answer.send(Reply::Assigned { address, interface: Some(EniId::new("eni-1")), device_index: 1 });
             }
             Command::Del(_, del, answer) => drop(answer.send(match held.remove(&del.key) {
                 Some(holding) => Reply::Released { address: holding.address, device_index: 1 },

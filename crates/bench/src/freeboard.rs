@@ -1,6 +1,6 @@
 //! Freeboard's own agent and plugin, as a node runs them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use freeboard_lab::runtime::PluginList;
@@ -12,16 +12,34 @@ use crate::place::Place;
 /// Where the built programs are: beside the calling one, or where `cargo xtask test` says.
 ///
 /// # Errors
-/// When one of them is missing: with what to do.
+/// When one of a node's is missing: with what to do.
 pub fn programs_directory() -> Result<PathBuf> {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.to_path_buf());
-    let directory = std::env::var_os("FREEBOARD_PROGRAMS").map(PathBuf::from).or_else(beside);
-    let directory = directory.context("cannot tell where the programs are")?;
+    let directory = directory()?;
     for name in ["freeboard-agent", "aws-cni"] {
-        let path = directory.join(name);
-        anyhow::ensure!(path.is_file(), "{} is missing: start this by `cargo xtask`, which builds it", path.display());
+        require(&directory.join(name))?;
     }
     Ok(directory)
+}
+
+/// The program `freeboard`.
+///
+/// # Errors
+/// When it is missing: with what to do.
+pub fn program() -> Result<PathBuf> {
+    let path = directory()?.join("freeboard");
+    require(&path)?;
+    Ok(path)
+}
+
+fn directory() -> Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.to_path_buf());
+    let directory = std::env::var_os("FREEBOARD_PROGRAMS").map(PathBuf::from).or_else(beside);
+    directory.context("cannot tell where the programs are")
+}
+
+fn require(path: &Path) -> Result<()> {
+    anyhow::ensure!(path.is_file(), "{} is missing: start this by `cargo xtask`, which builds it", path.display());
+    Ok(())
 }
 
 /// Freeboard's agent, as the lab runs it on its nodes.

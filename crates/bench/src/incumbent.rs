@@ -42,21 +42,28 @@ fn cloud_environment() -> Vec<(String, String)> {
 /// When the stand-in cannot be started or the kubeconfig not written.
 pub fn agent(machine: &Machine, tools: &Path, settings: &[(&str, &str)]) -> Result<ProgramOptions> {
     let server = ApiServer::start(machine.namespace(), KnownNode { name: machine.name.clone(), max_pods: 58 })?;
-    let kubeconfig = "/run/incumbent-kubeconfig";
-    machine
-        .namespace()
-        .run(|| std::fs::write(kubeconfig, server.kubeconfig()))?
-        .with_context(|| format!("cannot write {kubeconfig}"))?;
+    let mut options = agent_of_cluster(machine, tools, &server.kubeconfig())?;
+    options.environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Ok(options)
+}
+
+/// The incumbent's agent for `machine`, at its defaults, with the API server that a kubeconfig leads to.
+///
+/// # Errors
+/// When the kubeconfig cannot be written.
+pub fn agent_of_cluster(machine: &Machine, tools: &Path, kubeconfig: &str) -> Result<ProgramOptions> {
+    let path = "/run/incumbent-kubeconfig";
+    machine.namespace().run(|| std::fs::write(path, kubeconfig))?.with_context(|| format!("cannot write {path}"))?;
     let mut environment = cloud_environment();
     let own = [
         ("ENABLE_IPv4", "true"),
-        ("KUBECONFIG", kubeconfig),
+        ("KUBECONFIG", path),
         ("MY_NODE_NAME", machine.name.as_str()),
         ("MY_POD_NAME", AGENT_POD),
         ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/aws-routed-eni/ipamd.log"),
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
     ];
-    environment.extend(own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    environment.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     Ok(ProgramOptions {
         executable: tools.join("aws-k8s-agent"),
         arguments: Vec::new(),

@@ -3,11 +3,14 @@
 pub mod api_server;
 pub mod blocks;
 pub mod calls;
+pub mod doctor;
+pub mod doctor_log;
 pub mod engine;
 pub mod engine_run;
 pub mod fleet;
 pub mod freeboard;
 pub mod incumbent;
+pub mod kubernetes;
 pub mod node_ipam;
 pub mod place;
 pub mod pool;

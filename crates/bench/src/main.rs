@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use freeboard_bench::engine_run;
 use freeboard_bench::fleet;
+use freeboard_bench::kubernetes;
 use freeboard_bench::node_ipam;
 use freeboard_bench::place::Place;
 use freeboard_bench::report::Run;
@@ -62,6 +63,15 @@ enum What {
         #[arg(long, default_value = "target/bench/blocks.json")]
         output: PathBuf,
     },
+    /// Doctor on a large log of an agent, beside grep
+    Doctor {
+        /// How large the log is
+        #[arg(long, value_name = "MEGABYTES", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        size: u64,
+        /// Where the figures go; the log lies beside them, and stays
+        #[arg(long, default_value = "target/bench/doctor.json")]
+        output: PathBuf,
+    },
     /// Controllers that give blocks to nodes, side by side on a real API server
     NodeIpam {
         /// Nodes that are created at once
@@ -69,6 +79,15 @@ enum What {
         nodes: usize,
         /// Where the figures go
         #[arg(long, default_value = "target/bench/node-ipam.json")]
+        output: PathBuf,
+    },
+    /// Agents on the node of a real cluster, from a Deployment to Running pods
+    Kubernetes {
+        /// Pods of the Deployment
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=200))]
+        pods: u16,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/kubernetes.json")]
         output: PathBuf,
     },
 }
@@ -79,8 +98,12 @@ fn main() -> ExitCode {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench(&world, &output))
         }
         What::Blocks { output } => freeboard_bench::blocks::bench(&output),
+        What::Doctor { size, output } => freeboard_bench::doctor::bench(size, &output),
         What::NodeIpam { nodes, output } => {
             freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench_node_ipam(nodes, &output))
+        }
+        What::Kubernetes { pods, output } => {
+            freeboard_lab::isolate().context("cannot make the lab").and_then(|()| bench_kubernetes(pods, &output))
         }
         What::Fleet { hours, output, plot } => bench_fleet(&hours, &output, &plot),
         What::Pool { rounds, output, plot } => bench_pool(usize::from(rounds), &output, &plot),
@@ -96,11 +119,20 @@ fn main() -> ExitCode {
 
 fn bench_node_ipam(nodes: usize, output: &Path) -> Result<()> {
     let figures = node_ipam::measure(nodes)?;
+    show(&figures, &node_ipam::table(&figures), &node_ipam::missed(&figures), output)
+}
+
+fn bench_kubernetes(pods: u16, output: &Path) -> Result<()> {
+    let figures = kubernetes::measure(usize::from(pods))?;
+    show(&figures, &kubernetes::table(&figures), &kubernetes::missed(&figures), output)
+}
+
+/// Writes the figures to a file, prints them, and fails when a target is missed.
+fn show(figures: &impl serde::Serialize, table: &str, missed: &[String], output: &Path) -> Result<()> {
     make_room_for(output)?;
-    let text = serde_json::to_string_pretty(&figures).context("cannot write the figures")?;
+    let text = serde_json::to_string_pretty(figures).context("cannot write the figures")?;
     std::fs::write(output, text + "\n").with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}\n\nfigures: {}", node_ipam::table(&figures), output.display());
-    let missed = node_ipam::missed(&figures);
+    println!("{table}\n\nfigures: {}", output.display());
     if !missed.is_empty() {
         bail!("{}", missed.join("; "));
     }

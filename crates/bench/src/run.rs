@@ -115,7 +115,7 @@ impl Parts {
     }
 }
 
-fn computer() -> Result<Computer> {
+pub(crate) fn computer() -> Result<Computer> {
     let kernel = nix::sys::utsname::uname().context("cannot ask for the kernel's release")?;
     Ok(Computer {
         processors: std::thread::available_parallelism().map_or(1, usize::from),

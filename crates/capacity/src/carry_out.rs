@@ -6,18 +6,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use freeboard_address::{Cidr, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use freeboard_address::{AssociationId, Cidr, RouteTableId, SecurityGroupId, SubnetId, VpcId};
 
 use crate::{Expansion, Means, NewSubnet};
 
 /// The tag by which agents find subnets for pods (aws-vpc-cni §5.4).
 pub const CNI_ROLE: &str = "kubernetes.io/role/cni";
 
+/// The tag of a subnet that names the expansion that it was made for.
+pub const MADE_FOR: &str = "ipam.freeboard.dev/expansion";
+
 /// What the cloud and the cluster show of an expansion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The block.
     pub block: BlockState,
+    /// What joins it to the VPC, while something does.
+    pub association: Option<AssociationId>,
     /// All subnets of the VPC.
     pub subnets: Vec<SeenSubnet>,
     /// The ENIConfigs by name, with their subnets.
@@ -55,6 +60,10 @@ pub struct SeenSubnet {
     pub cni_role: Option<String>,
     /// The route table that it is associated with by name.
     pub route_table: Option<RouteTableId>,
+    /// The expansion that it was made for, as its tag [`MADE_FOR`] tells.
+    pub made_for: Option<String>,
+    /// The interfaces in it, and whose they are; looked at only when the expansion is to be taken back.
+    pub users: Vec<String>,
 }
 
 /// Something to do.
@@ -97,6 +106,32 @@ pub enum Step {
         /// The security groups of the pods' interfaces.
         security_groups: Vec<SecurityGroupId>,
     },
+    /// Let no agent find a subnet any more.
+    CloseSubnet {
+        /// The subnet.
+        subnet: SubnetId,
+    },
+    /// Name a subnet no longer to the nodes of a zone; what was named to them before is again.
+    WithdrawEniConfig {
+        /// The name of the object: the zone.
+        zone: String,
+        /// The subnet.
+        subnet: SubnetId,
+    },
+    /// Delete a subnet in which nothing is.
+    DeleteSubnet {
+        /// The subnet.
+        subnet: SubnetId,
+    },
+    /// Take the block from the VPC.
+    DisassociateBlock {
+        /// What joins them.
+        association: AssociationId,
+        /// The VPC.
+        vpc: VpcId,
+        /// The block.
+        block: Cidr,
+    },
 }
 
 impl fmt::Display for Step {
@@ -107,6 +142,10 @@ impl fmt::Display for Step {
             Self::AssociateRouteTable { subnet, route_table } => write!(f, "put {subnet} on route table {route_table}"),
             Self::Tag { subnet } => write!(f, "tag {subnet} with {CNI_ROLE}=1"),
             Self::WriteEniConfig { zone, subnet, .. } => write!(f, "write ENIConfig {zone} with {subnet}"),
+            Self::CloseSubnet { subnet } => write!(f, "tag {subnet} with {CNI_ROLE}=0"),
+            Self::WithdrawEniConfig { zone, subnet } => write!(f, "take {subnet} out of ENIConfig {zone}"),
+            Self::DeleteSubnet { subnet } => write!(f, "delete {subnet}"),
+            Self::DisassociateBlock { vpc, block, .. } => write!(f, "take {block} from {vpc}"),
         }
     }
 }
@@ -184,7 +223,7 @@ fn block(expansion: &Expansion, seen: &Seen) -> Part {
 }
 
 /// The subnet as it is, when it is there.
-fn found<'a>(seen: &'a Seen, wanted: &NewSubnet) -> Option<&'a SeenSubnet> {
+pub(crate) fn found<'a>(seen: &'a Seen, wanted: &NewSubnet) -> Option<&'a SeenSubnet> {
     seen.subnets.iter().find(|subnet| subnet.cidr == wanted.cidr && subnet.zone == wanted.zone)
 }
 
@@ -297,7 +336,8 @@ mod tests {
             Step::CreateSubnet { zone, cidr, .. } => {
                 let id = SubnetId::new(format!("subnet-{:017x}", seen.subnets.len() + 1));
                 let (zone, cidr) = (zone.clone(), *cidr);
-                seen.subnets.push(SeenSubnet { id, cidr, zone, cni_role: None, route_table: None });
+                let (made_for, users) = (Some("more".to_owned()), Vec::new());
+                seen.subnets.push(SeenSubnet { id, cidr, zone, cni_role: None, route_table: None, made_for, users });
             }
             Step::AssociateRouteTable { subnet, route_table } => {
                 let found = seen.subnets.iter_mut().find(|seen| seen.id == *subnet).unwrap();
@@ -310,6 +350,10 @@ mod tests {
             Step::WriteEniConfig { zone, subnet, .. } => {
                 seen.eni_configs.insert(zone.clone(), subnet.to_string());
             }
+            Step::CloseSubnet { .. }
+            | Step::WithdrawEniConfig { .. }
+            | Step::DeleteSubnet { .. }
+            | Step::DisassociateBlock { .. } => panic!("nothing is taken back: {step}"),
         }
     }
 
@@ -357,6 +401,8 @@ mod tests {
             zone: zone.to_owned(),
             cni_role: None,
             route_table: None,
+            made_for: None,
+            users: Vec::new(),
         };
         for (subnet, part) in [
             (

@@ -16,6 +16,7 @@ mod outlook;
 mod plan;
 mod status;
 mod usage;
+pub mod withdraw;
 
 pub use check::{BLOCKS_PER_VPC, Objection, Weight, free_block, objections};
 pub use expansion::{Expansion, Means, NewSubnet, NoExpansion};

@@ -152,6 +152,7 @@ async fn follow(api: Api<Expansion>, name: &str) -> Result<()> {
         }
         match status.phase {
             ExpansionPhase::Refused => bail!("{name} is refused: {}", status.now),
+            ExpansionPhase::Withdrawing | ExpansionPhase::Withdrawn => bail!("{name} is taken back: {}", status.now),
             ExpansionPhase::Done => return Ok(()),
             ExpansionPhase::Ready => {
                 anstream::println!("  The room is there; {}.", status.now);
@@ -211,6 +212,7 @@ mod tests {
             means: Default::default(),
             security_groups: Vec::new(),
             approved: true,
+            withdrawn: false,
         };
         let mut expansion = Expansion::new("more", spec);
         assert!(described(&expansion).contains("is freeboard-controller running with --expansions?"));

@@ -13,8 +13,11 @@ use freeboard_vpc::LimitTable;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArguments;
+
 /// Where to look.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Sources {
     /// Files, directories and archives: logs, kubectl, aws and gcloud output of any kind; `-` is the standard input
     #[arg(value_name = "PATH")]
@@ -22,6 +25,9 @@ pub(crate) struct Sources {
     /// A cluster described in YAML or JSON, for questions about one that does not exist (see docs/plan.md)
     #[arg(long, value_name = "FILE", conflicts_with = "paths")]
     pub(crate) described: Option<PathBuf>,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
 }
 
 /// How to print.
@@ -62,6 +68,16 @@ impl Input {
 }
 
 impl Sources {
+    /// Files alone.
+    pub(crate) fn of_paths(paths: &[PathBuf]) -> Self {
+        Self {
+            paths: paths.to_vec(),
+            described: None,
+            #[cfg(feature = "cluster")]
+            cluster: ClusterArguments::default(),
+        }
+    }
+
     /// Reads what is named.
     ///
     /// # Errors
@@ -154,6 +170,12 @@ impl Bar {
             bar.set_style(style);
         }
         Self { bar }
+    }
+
+    /// Shows what is read now, where its size is not known.
+    pub(crate) fn tell(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.tick();
     }
 
     /// Takes the bar away.

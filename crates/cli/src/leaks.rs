@@ -78,13 +78,13 @@ fn look(arguments: &LeaksArguments) -> Result<Found> {
             first.named
         );
     }
-    if arguments.live.ec2.is_some() {
+    if arguments.live.asks_ec2() {
         if seen.is_empty() {
             return Ok(Found { input: first, seen, sure: Some(Vec::new()) });
         }
         // The second look must be apart in time; this is the one place where a command waits by the clock.
         std::thread::sleep(Duration::from_secs(arguments.interval));
-        let second = arguments.live.ask()?;
+        let second = arguments.live.or_read(&arguments.sources, "leaks", arguments.output)?;
         let again = leaks(&second.inventory);
         let sure = confirmed(&seen, &again);
         return Ok(Found { input: second, seen: again, sure: Some(sure) });
@@ -92,7 +92,7 @@ fn look(arguments: &LeaksArguments) -> Result<Found> {
     if arguments.again.is_empty() {
         return Ok(Found { input: first, seen, sure: None });
     }
-    let second = Sources { paths: arguments.again.clone(), described: None }.read("leaks", arguments.output)?;
+    let second = Sources::of_paths(&arguments.again).read("leaks", arguments.output)?;
     let sure = confirmed(&seen, &leaks(&second.inventory));
     Ok(Found { input: first, seen, sure: Some(sure) })
 }

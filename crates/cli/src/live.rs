@@ -1,33 +1,29 @@
-//! What the simulated EC2 and the lab's agents tell of themselves, as the same facts that a dump of theirs would give.
-
-use std::sync::Arc;
+//! What living systems tell of themselves: a cluster's API server, EC2, agents; read like a dump of the same.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use freeboard_address::Cidr;
-use freeboard_diagnosis::{
-    Citation, Cited, Facts, Instance, Interface, Kind, Peering, PeeringSide, RouteTable, Subnet, Vpc, VpcBlock,
-};
-use freeboard_ec2::{
-    DescribeInstances, DescribeNetworkInterfaces, DescribeRouteTables, DescribeSubnets, DescribeVpcPeeringConnections,
-    DescribeVpcs, Ec2Client, Ec2Config,
-};
-use freeboard_evidence::{Collector, inventory, read_piece};
+use freeboard_ec2::{Ec2Client, Ec2Config};
+#[cfg(feature = "cluster")]
+use freeboard_evidence::Problem;
+use freeboard_evidence::{Collector, Evidence, inventory, read_piece};
 use http::Uri;
 
-use crate::input::{Input, Output, Sources};
-
-/// The tag by which the CNI marks its interfaces.
-const CNI_TAG: &str = "node.k8s.amazonaws.com/instance_id";
-/// How a tag begins that names the cluster of an instance.
-const CLUSTER_TAG: &str = "kubernetes.io/cluster/";
+#[cfg(feature = "cluster")]
+use crate::cluster::{self, ClusterArguments, Told};
+use crate::ec2_answers;
+#[cfg(feature = "cluster")]
+use crate::input::Bar;
+use crate::input::{Input, Output, Sources, shown};
 
 /// Where something answers.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Live {
+    /// Ask EC2 too, with the credentials and for the Region that the aws CLI would take
+    #[arg(long, conflicts_with = "ec2")]
+    aws: bool,
     /// Ask this EC2 API, for example that of `freeboard vpc serve`, instead of reading files
-    #[arg(long, value_name = "URL", conflicts_with_all = ["paths", "described"])]
-    pub(crate) ec2: Option<String>,
+    #[arg(long, value_name = "URL")]
+    ec2: Option<String>,
     /// The region to sign calls for
     #[arg(long, value_name = "REGION", requires = "ec2", default_value = "us-west-2")]
     region: String,
@@ -37,142 +33,149 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// What answers, if anything was named; else the files.
+    /// What the sources name: files, or a cluster, and what else is asked.
     ///
     /// # Errors
     /// Nothing answers, or the files cannot be read.
     pub(crate) fn or_read(&self, sources: &Sources, command: &str, output: Output) -> Result<Input> {
-        if self.ec2.is_none() && self.agent.is_empty() {
+        if !sources.paths.is_empty() || sources.described.is_some() {
+            self.refuse_beside_files(sources)?;
+            return sources.read(command, output);
+        }
+        #[cfg(feature = "cluster")]
+        {
+            // An API that was named is asked alone, unless a cluster was named with it.
+            let is_asked = sources.cluster.is_named() || (self.ec2.is_none() && self.agent.is_empty());
+            if is_asked {
+                return self.ask_all(&sources.cluster, command, output);
+            }
+        }
+        if !self.asks_anything() {
             return sources.read(command, output);
         }
         self.ask()
     }
 
+    /// A dump and a living cluster would be mixed up.
+    ///
+    /// # Errors
+    /// Something living is named too.
+    pub(crate) fn refuse_beside_files(&self, sources: &Sources) -> Result<()> {
+        #[cfg(feature = "cluster")]
+        let cluster = sources.cluster.named();
+        #[cfg(not(feature = "cluster"))]
+        let cluster = String::new();
+        let living = [cluster, self.named()].join(" ");
+        if !living.trim().is_empty() {
+            let files =
+                sources.described.as_ref().map_or_else(|| shown(&sources.paths), |file| file.display().to_string());
+            bail!("{files} and {} are looked at one at a time: leave one out", living.trim());
+        }
+        Ok(())
+    }
+
+    /// Whether EC2 is asked.
+    pub(crate) fn asks_ec2(&self) -> bool {
+        self.aws || self.ec2.is_some()
+    }
+
+    /// Whether anything is asked.
+    pub(crate) fn asks_anything(&self) -> bool {
+        self.asks_ec2() || !self.agent.is_empty()
+    }
+
     /// A client of the API that was named.
     ///
     /// # Errors
-    /// None was named, or the URL is none.
+    /// None was named, or the URL is none; or no Region or credentials are known.
     pub(crate) fn client(&self) -> Result<Ec2Client> {
+        if self.aws {
+            return from_environment();
+        }
         let Some(endpoint) = &self.ec2 else { bail!("--ec2 names no API") };
         Ok(Ec2Client::new(Ec2Config::for_endpoint(self.region.as_str(), endpoint.as_str(), "freeboard", "freeboard"))?)
     }
 
-    /// Asks everything that was named.
+    /// Asks what was named beside a cluster.
     ///
     /// # Errors
     /// Something does not answer.
     pub(crate) fn ask(&self) -> Result<Input> {
         let mut collector = Collector::new();
+        self.add(&mut collector)?;
+        Ok(input(collector.finish(), &self.named()))
+    }
+
+    /// Asks the cluster, and what was named beside it.
+    #[cfg(feature = "cluster")]
+    fn ask_all(&self, cluster: &ClusterArguments, command: &str, output: Output) -> Result<Input> {
+        let mut collector = Collector::new();
+        let bar = Bar::new(output.is_text());
+        let runtime = cluster::runtime()?;
+        let client = cluster.connect(&runtime).with_context(|| {
+            format!("name what to look at, for example `freeboard {command} ./dump`, or a cluster (--kubeconfig, KUBECONFIG)")
+        })?;
+        let mut problems = Vec::new();
+        let asked = cluster::ask(&runtime, &client, |told| {
+            match told {
+                Told::Answer { name, text } => {
+                    bar.tell(name);
+                    read_piece(&mut collector, name, &mut text.as_bytes());
+                }
+                Told::Withheld { name, why } => problems.push(Problem { file: name.into(), line: None, what: why }),
+            }
+            Ok(())
+        });
+        bar.end();
+        asked?;
+        self.add(&mut collector)?;
+        let mut evidence = collector.finish();
+        evidence.problems.extend(problems);
+        if evidence.kinds.is_empty() {
+            let reasons: Vec<&str> = evidence.problems.iter().map(|problem| problem.what.as_str()).collect();
+            bail!("the cluster shows nothing: {}", reasons.join("; "));
+        }
+        let named = [cluster.named(), self.named()].join(" ");
+        Ok(input(evidence, named.trim()))
+    }
+
+    /// The words of the command line that name what is asked.
+    fn named(&self) -> String {
+        let aws = self.aws.then(|| "--aws".to_owned());
+        let ec2 = self.ec2.iter().map(|endpoint| format!("--ec2 {endpoint}"));
+        let agents = self.agent.iter().map(|agent| format!("--agent {agent}"));
+        aws.into_iter().chain(ec2).chain(agents).collect::<Vec<_>>().join(" ")
+    }
+
+    fn add(&self, collector: &mut Collector) -> Result<()> {
         for agent in &self.agent {
             let body = crate::explain::ask(agent, "/v1/enis")?;
-            read_piece(&mut collector, &format!("{agent}v1/enis"), &mut body.as_bytes());
+            read_piece(collector, &format!("{agent}v1/enis"), &mut body.as_bytes());
         }
-        let mut evidence = collector.finish();
-        if let Some(endpoint) = &self.ec2 {
-            let client = self.client()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime
-                .block_on(describe(&client, endpoint, &mut evidence.facts))
-                .with_context(|| format!("cannot read the network from {endpoint}"))?;
+        if !self.asks_ec2() {
+            return Ok(());
         }
-        let mut named: Vec<String> = self.ec2.iter().map(|endpoint| format!("--ec2 {endpoint}")).collect();
-        named.extend(self.agent.iter().map(|agent| format!("--agent {agent}")));
-        let inventory = inventory(&evidence.facts);
-        Ok(Input { evidence, inventory, named: named.join(" ") })
+        let client = self.client()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for one in runtime.block_on(ec2_answers::ask(&client)) {
+            let name = format!("aws ec2 describe-{}", one.what);
+            let answer = one.answer.with_context(|| format!("EC2 cannot be asked (`{name}`)"))?;
+            read_piece(collector, &name, &mut answer.to_string().as_bytes());
+        }
+        Ok(())
     }
 }
 
-/// A fact that an API told.
-fn cited<T>(fact: T, endpoint: &str, kind: Kind, id: &str) -> Cited<T> {
-    Cited { fact, citation: Citation { file: Arc::from(endpoint), line: None, kind, excerpt: Arc::from(id) } }
+fn input(evidence: Evidence, named: &str) -> Input {
+    let inventory = inventory(&evidence.facts);
+    Input { evidence, inventory, named: named.to_owned() }
 }
 
-async fn describe(client: &Ec2Client, endpoint: &str, facts: &mut Facts) -> Result<()> {
-    facts.kinds.extend([Kind::Ec2Vpcs, Kind::Ec2Subnets, Kind::Ec2Interfaces, Kind::Ec2Instances]);
-    for vpc in client.describe_vpcs(&DescribeVpcs::default()).await? {
-        let block = |cidr: Cidr, state: Option<String>| VpcBlock { cidr, state };
-        let mut blocks = vec![block(vpc.primary_cidr, None)];
-        let further = vpc.cidr_associations.iter().filter(|one| one.cidr != vpc.primary_cidr);
-        blocks.extend(further.map(|one| block(one.cidr, Some(one.state.state.as_str().to_owned()))));
-        blocks.retain(|one| !matches!(one.state.as_deref(), Some("disassociating" | "disassociated")));
-        let id = vpc.id.to_string();
-        let read = Vpc { blocks, name: vpc.tags.get("Name").cloned() };
-        facts.vpcs.insert(vpc.id, cited(read, endpoint, Kind::Ec2Vpcs, &id));
-    }
-    for subnet in client.describe_subnets(&DescribeSubnets::default()).await? {
-        let id = subnet.id.to_string();
-        let read = Subnet {
-            cidr: subnet.cidr,
-            zone: Some(subnet.zone),
-            free_addresses: Some(u64::from(subnet.available_addresses.0)),
-            name: subnet.tags.get("Name").map(|name| freeboard_evidence::short_name(name)),
-            vpc: Some(subnet.vpc),
-            cni_role: subnet.tags.get("kubernetes.io/role/cni").cloned(),
-        };
-        facts.subnets.insert(subnet.id, cited(read, endpoint, Kind::Ec2Subnets, &id));
-    }
-    interfaces(client, endpoint, facts).await?;
-    for instance in client.describe_instances(&DescribeInstances::default()).await? {
-        let id = instance.id.to_string();
-        let read = Instance {
-            instance_type: Some(instance.instance_type),
-            zone: Some(instance.placement.zone),
-            address: instance.private_ip_address,
-            private_name: Some(instance.private_dns_name).filter(|name| !name.is_empty()),
-            state: instance.state.name.as_str().to_owned(),
-            cluster: instance.tags.keys().find_map(|key| key.strip_prefix(CLUSTER_TAG)).map(str::to_owned),
-        };
-        facts.instances.insert(instance.id, cited(read, endpoint, Kind::Ec2Instances, &id));
-    }
-    neighbours(client, endpoint, facts).await
-}
-
-async fn interfaces(client: &Ec2Client, endpoint: &str, facts: &mut Facts) -> Result<()> {
-    for interface in client.describe_network_interfaces(&DescribeNetworkInterfaces::default()).await? {
-        let id = interface.id.to_string();
-        let single = interface.secondary_addresses().map(Cidr::host);
-        let prefixes = interface.prefixes.iter().map(|one| one.prefix);
-        let secondary: Vec<Cidr> = single.chain(prefixes).collect();
-        let own = interface
-            .primary_address
-            .or_else(|| interface.addresses.iter().find(|address| address.primary).map(|address| address.address));
-        let read = Interface {
-            subnet: Some(interface.subnet),
-            status: interface.status.as_str().to_owned(),
-            instance: interface.attachment.and_then(|attachment| attachment.instance),
-            addresses: 1 + secondary.iter().map(|block| block.size()).sum::<u64>(),
-            primary: own,
-            secondary,
-            made_by_cni: interface.tags.contains_key(CNI_TAG) || interface.description.starts_with("aws-K8S-"),
-            description: interface.description,
-        };
-        facts.interfaces.insert(interface.id, cited(read, endpoint, Kind::Ec2Interfaces, &id));
-    }
-    Ok(())
-}
-
-async fn neighbours(client: &Ec2Client, endpoint: &str, facts: &mut Facts) -> Result<()> {
-    for table in client.describe_route_tables(&DescribeRouteTables::default()).await? {
-        let id = table.id.to_string();
-        let routes = table.routes.iter().filter(|route| route.gateway_id.as_deref() != Some("local"));
-        let read = RouteTable {
-            vpc: Some(table.vpc),
-            subnets: table.associations.iter().filter_map(|one| one.subnet.clone()).collect(),
-            destinations: routes.filter_map(|route| route.destination).filter(|one| one.length() > 0).collect(),
-        };
-        facts.route_tables.insert(table.id, cited(read, endpoint, Kind::AwsAnswer, &id));
-    }
-    for peering in client.describe_vpc_peering_connections(&DescribeVpcPeeringConnections::default()).await? {
-        let side = |side: freeboard_ec2::PeeringSide| PeeringSide {
-            vpc: side.vpc_id,
-            blocks: side.cidrs.iter().map(|one| one.cidr).collect(),
-        };
-        let read = Peering {
-            status: peering.status.code.clone(),
-            requester: side(peering.requester),
-            accepter: side(peering.accepter),
-        };
-        facts.peerings.insert(peering.id.clone(), cited(read, endpoint, Kind::AwsAnswer, &peering.id));
-    }
-    Ok(())
+/// A client with the credentials and for the Region that the aws CLI would take.
+///
+/// # Errors
+/// No Region or no credentials are known.
+pub(crate) fn from_environment() -> Result<Ec2Client> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(Ec2Client::new(runtime.block_on(Ec2Config::from_environment())?)?)
 }

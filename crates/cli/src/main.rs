@@ -1,12 +1,18 @@
 //! The program `freeboard`: demonstrates, explains, and starts the simulated cloud.
 
 mod agents;
+#[cfg(all(feature = "cluster", feature = "whole"))]
+mod cluster;
+#[cfg(all(feature = "cluster", feature = "whole"))]
+mod collect;
 #[cfg(feature = "whole")]
 mod dashboard;
 mod demo;
 mod describe;
 #[cfg(feature = "whole")]
 mod doctor;
+#[cfg(feature = "whole")]
+mod ec2_answers;
 #[cfg(feature = "cluster")]
 mod expand;
 #[cfg(feature = "whole")]
@@ -24,21 +30,23 @@ mod live;
 #[cfg(feature = "whole")]
 mod manual;
 #[cfg(feature = "whole")]
+mod migrate;
+#[cfg(feature = "whole")]
 mod plan;
 mod programs;
 #[cfg(feature = "whole")]
 mod simulate;
 #[cfg(feature = "whole")]
 mod status;
+#[cfg(feature = "whole")]
+mod top;
 mod tree;
 mod vpc;
 mod yaml;
 
 use std::process::ExitCode;
 
-#[cfg(feature = "whole")]
-use clap::CommandFactory;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Keeps Kubernetes clusters from running out of pod IPv4 addresses.
 #[derive(Debug, Parser)]
@@ -75,9 +83,16 @@ enum Command {
     /// What is held and nothing uses: interfaces and addresses, seen in two looks; repair is a dry run unless confirmed.
     #[cfg(feature = "whole")]
     Leaks(leaks::LeaksArguments),
+    /// Moving from the Amazon VPC CNI: what would change on its nodes, beforehand.
+    #[command(subcommand)]
+    #[cfg(feature = "whole")]
+    Migrate(migrate::MigrateCommand),
     /// Find out from logs, dumps and cloud listings why pods get no address, and what to do.
     #[cfg(feature = "whole")]
     Doctor(doctor::DoctorArguments),
+    /// Put what a living cluster shows into one archive, masked, for `doctor` or for somebody else.
+    #[cfg(all(feature = "cluster", feature = "whole"))]
+    Collect(collect::CollectArguments),
     /// What a change brings, where it breaks first, and the smallest change that gives so many pods room.
     #[cfg(feature = "whole")]
     Plan(Box<plan::PlanArguments>),
@@ -90,13 +105,29 @@ enum Command {
     /// Run the real pool engines on the simulated VPC under virtual time, and check every invariant after every step.
     #[cfg(feature = "whole")]
     Simulate(simulate::SimulateArguments),
+    /// Ranges, nodes and waiting pods at a terminal, live.
+    #[cfg(feature = "whole")]
+    Top(top::TopArguments),
     /// The simulated clouds, alone.
     #[command(subcommand)]
     Vpc(vpc::VpcCommand),
 }
 
+/// How kubectl finds a plugin for `kubectl freeboard`: an executable or a link of this name in the PATH.
+const KUBECTL_PLUGIN: &str = "kubectl-freeboard";
+
+/// The command line; in usage and errors the program has the name that it was called by.
+fn parse() -> Arguments {
+    let called = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
+    let mut command = Arguments::command();
+    if called.file_stem().is_some_and(|name| name == KUBECTL_PLUGIN) {
+        command = command.bin_name("kubectl freeboard");
+    }
+    Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let outcome = match parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "whole")]
         Command::Explain(command) => return with_code("explain", explain::run(&command)),
@@ -108,7 +139,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "whole")]
         Command::Leaks(arguments) => return with_code("leaks", leaks::run(&arguments)),
         #[cfg(feature = "whole")]
+        Command::Migrate(command) => return with_code("migrate", migrate::run(&command)),
+        #[cfg(feature = "whole")]
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        #[cfg(all(feature = "cluster", feature = "whole"))]
+        Command::Collect(arguments) => return with_code("collect", collect::run(&arguments)),
         #[cfg(feature = "whole")]
         Command::Plan(arguments) => return with_code("plan", plan::run(&arguments)),
         #[cfg(feature = "whole")]
@@ -121,6 +156,8 @@ fn main() -> ExitCode {
         Command::Man(arguments) => return with_code("man", manual::man(&arguments, Arguments::command())),
         #[cfg(feature = "whole")]
         Command::Simulate(arguments) => simulate::run(&arguments),
+        #[cfg(feature = "whole")]
+        Command::Top(arguments) => return with_code("top", top::run(&arguments)),
         Command::Vpc(command) => vpc::run(command),
     };
     match outcome {

@@ -12,7 +12,7 @@ use freeboard_simulator::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The scenarios that come with the program.
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("mixed", include_str!("../../../scenarios/mixed.yaml")),
     ("bursts", include_str!("../../../scenarios/bursts.yaml")),
     ("prefixes", include_str!("../../../scenarios/prefixes.yaml")),
@@ -20,6 +20,7 @@ const SHIPPED: [(&str, &str); 7] = [
     ("nightly", include_str!("../../../scenarios/nightly.yaml")),
     ("mode-switch", include_str!("../../../scenarios/mode-switch.yaml")),
     ("lean", include_str!("../../../scenarios/lean.yaml")),
+    ("node-blocks", include_str!("../../../scenarios/node-blocks.yaml")),
 ];
 
 /// An animal of the zoo that no check finds in so many seeds has escaped.
@@ -29,7 +30,7 @@ const ZOO_SEEDS: u64 = 200;
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {
     /// A scenario file, or one that comes with the program: mixed (the default), bursts, prefixes, churn-at-the-limit,
-    /// nightly, mode-switch, lean
+    /// nightly, mode-switch, lean, node-blocks
     #[arg(long)]
     scenario: Option<String>,
     /// Let pods come and go as in this CSV file (at_seconds,node,event,pod), instead of the scenario's workloads

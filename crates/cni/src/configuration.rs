@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use freeboard_datapath::HostPort;
 use freeboard_datapath::nft::Protocol;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::{Code, Failure};
@@ -45,7 +45,7 @@ pub(crate) struct RuntimeConfiguration {
 }
 
 /// A port of the node that is to lead to the pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PortMapping {
     host_port: i64,

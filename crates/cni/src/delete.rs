@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::failure::{Code, Failure};
 use crate::invocation::{Command, Sandbox};
 use crate::previous::Previous;
-use crate::tombstone;
+use crate::{portmap, tombstone};
 
 /// Releases the sandbox's address. Doing it again is no error.
 pub(crate) fn run(call: &mut Call) -> Result<(), Failure> {
@@ -26,6 +26,7 @@ pub(crate) fn run(call: &mut Call) -> Result<(), Failure> {
         call.log.warn("the pod was set up with a branch interface: only its route and rules are removed");
         return tear_down(call, &sandbox, &previous.remains());
     }
+    portmap::forget(call, &previous)?;
     // Without a cool-down the agent may give the address to the next pod before this process goes on, so the rules that are
     // known go first; what fails here is tried again below.
     let cleaned = if previous.remains().disconnect().is_ok() { previous.addresses.clone() } else { Vec::new() };

@@ -10,6 +10,7 @@ mod delete;
 mod failure;
 mod invocation;
 mod log;
+mod portmap;
 mod previous;
 mod result;
 mod tombstone;

@@ -73,7 +73,8 @@ async fn run(options: Options) -> Result<()> {
             match &ec2 {
                 Some(ec2) => {
                     let (client, leadership) = (client.clone(), Arc::clone(&leadership));
-                    let expansions = Expansions::lead(client, ec2.clone(), leadership, recorder.clone());
+                    let metrics = Arc::clone(&health.metrics);
+                    let expansions = Expansions::lead(client, ec2.clone(), leadership, recorder.clone(), metrics);
                     tokio::join!(blocks, expansions);
                 }
                 None => blocks.await,

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub(crate) write_failures: IntCounter,
     /// How long nodes waited for their block.
     pub(crate) wait_seconds: Histogram,
+    /// Expansions, by phase.
+    pub(crate) expansions: IntGaugeVec,
     range_addresses: IntGaugeVec,
     range_nodes: IntGaugeVec,
     allocations: IntCounterVec,
@@ -58,6 +60,7 @@ impl Metrics {
                 HistogramOpts::new("freeboard_blocks_wait_seconds", "How long nodes waited for their block")
                     .buckets(SECONDS.to_vec()),
             )?,
+            expansions: gauge("freeboard_expansions", "Expansions by phase", &["phase"])?,
             range_addresses: gauge(
                 "freeboard_blocks_range_addresses",
                 "Addresses of a range by what they are: allocated, cooling, free or excluded",
@@ -105,7 +108,7 @@ impl Metrics {
         for counter in [&self.failed_allocations, &self.allocations, &self.releases] {
             registry.register(Box::new(counter.clone()))?;
         }
-        for gauge in [&self.range_addresses, &self.range_nodes, &self.max_cidrs] {
+        for gauge in [&self.expansions, &self.range_addresses, &self.range_nodes, &self.max_cidrs] {
             registry.register(Box::new(gauge.clone()))?;
         }
         registry.register(Box::new(self.write_failures.clone()))?;

@@ -96,6 +96,15 @@ pub(crate) fn missing(
     Ok((!is_right).then(|| format!("table ip {} with the pod's host ports", table.name)))
 }
 
+/// The pods that have host ports, each with the name of its table.
+///
+/// # Errors
+/// When the kernel refuses, or keeps changing while it is read.
+pub fn ports_of_pods(socket: &mut NftSocket) -> Result<Vec<(Ipv4Addr, String)>, DatapathError> {
+    let pod = |table: &String| table.strip_prefix(TABLE_PREFIX)?.parse().ok();
+    Ok(socket.tables()?.into_iter().filter_map(|table| Some((pod(&table)?, table))).collect())
+}
+
 fn table_name(pod: Ipv4Addr) -> String {
     format!("{TABLE_PREFIX}{pod}")
 }

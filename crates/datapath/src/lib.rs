@@ -16,6 +16,6 @@ pub mod sysctl;
 mod wire;
 
 pub use error::DatapathError;
-pub use host_ports::HostPort;
+pub use host_ports::{HostPort, ports_of_pods};
 pub use namespace::NetworkNamespace;
 pub use pod::{PodNetwork, PodRemains};

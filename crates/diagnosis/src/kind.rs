@@ -96,6 +96,8 @@ kinds! {
     AutoscalerStatus = "autoscaler status",
     /// Block pools of Calico or Cilium.
     BlockPools = "IP pools",
+    /// What `freeboard collect` tells of its own archive.
+    Collection = "freeboard collect",
 }
 
 impl fmt::Display for Kind {

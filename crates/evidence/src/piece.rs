@@ -157,6 +157,12 @@ fn content(collector: &mut Collector, file: &Arc<str>, head: &[u8], rest: &mut d
         }
         return;
     }
+    // A line that does not end, and is not JSON either, is nothing that a whole document could come of.
+    let is_endless = head.len() >= HEAD_BYTES && memchr::memchr(b'\n', head).is_none();
+    if is_endless && !head.trim_ascii_start().starts_with(b"{") && !head.trim_ascii_start().starts_with(b"[") {
+        collector.not_understood(file, format!("one line of more than {} KiB, and no JSON", HEAD_BYTES / 1024));
+        return;
+    }
     let mut whole = Vec::new();
     if let Err(error) = stream.take(LARGEST_DOCUMENT_BYTES).read_to_end(&mut whole) {
         tell(collector, file, &error, false);

@@ -1,20 +1,72 @@
 //! What a message is about: the ids, names and actions in it.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use freeboard_address::{Cidr, EniId, NodeName, PodKey, SubnetId};
 use freeboard_diagnosis::Subject;
 
+/// What a message may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Node,
+    Pod,
+    Subnet,
+    Interface,
+    Action,
+    Range,
+    Block,
+    Config,
+}
+
+/// Words without which a message does not name that: they are looked for in one pass, and most messages hold one or two.
+const MARKS: [(&str, Names); 20] = [
+    ("status is now", Names::Node),
+    ("pod=", Names::Pod),
+    ("no address for ", Names::Pod),
+    ("for pod \"", Names::Pod),
+    ("Error syncing pod ", Names::Pod),
+    ("PodNamespace(", Names::Pod),
+    ("K8S_POD_NAMESPACE", Names::Pod),
+    (",Namespace:", Names::Pod),
+    ("subnet-", Names::Subnet),
+    ("eni-", Names::Interface),
+    ("EC2: ", Names::Action),
+    ("ec2:", Names::Action),
+    ("Failed to ", Names::Action),
+    ("Unable to get leaked", Names::Action),
+    ("retrieve instance data", Names::Action),
+    ("subnetworks/", Names::Range),
+    ("in range", Names::Range),
+    ("IP range '", Names::Block),
+    ("ENIConfig", Names::Config),
+    ("eniconfigs", Names::Config),
+];
+
+/// Finds the marks. That they make an automaton is tested; without one, nothing would be named.
+static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(MARKS.map(|(mark, _)| mark)).ok());
+
 /// Reads what a message names.
 pub(crate) fn of(message: &str) -> Subject {
+    let mut marked = [false; MARKS.len()];
+    for found in FINDER.iter().flat_map(|finder| finder.find_iter(message)) {
+        marked[found.pattern().as_usize()] = true;
+    }
+    let names = |what: Names| MARKS.iter().zip(marked).any(|((_, names), marked)| marked && *names == what);
+    let when = |what: Names| names(what).then_some(message);
     Subject {
-        node: after(message, "Node ", is_name).filter(|_| message.contains("status is now")).map(NodeName::new),
-        pod: pod(message),
-        subnet: id(message, "subnet-").map(SubnetId::new),
-        interface: id(message, "eni-").map(EniId::new),
-        action: action(message),
-        range: after(message, "subnetworks/", is_name).or_else(|| range_set(message)).map(str::to_owned),
-        block: after(message, "IP range '", |byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'/'))
+        node: when(Names::Node).and_then(|text| after(text, "Node ", is_name)).map(NodeName::new),
+        pod: when(Names::Pod).and_then(pod),
+        subnet: when(Names::Subnet).and_then(|text| id(text, "subnet-")).map(SubnetId::new),
+        interface: when(Names::Interface).and_then(|text| id(text, "eni-")).map(EniId::new),
+        action: when(Names::Action).and_then(action),
+        range: when(Names::Range)
+            .and_then(|text| after(text, "subnetworks/", is_name).or_else(|| range_set(text)))
+            .map(str::to_owned),
+        block: when(Names::Block)
+            .and_then(|text| after(text, "IP range '", |byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'/')))
             .and_then(|text| text.parse::<Cidr>().ok()),
-        name: eni_config(message).map(str::to_owned),
+        name: when(Names::Config).and_then(eni_config).map(str::to_owned),
     }
 }
 

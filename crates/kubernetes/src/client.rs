@@ -26,6 +26,13 @@ pub enum Access {
     Pod,
     /// This kubeconfig.
     Kubeconfig(PathBuf),
+    /// A person's program that names the cluster by a context, in this kubeconfig or in what kubectl reads.
+    Context {
+        /// The file; none for `KUBECONFIG`, then the home directory.
+        kubeconfig: Option<PathBuf>,
+        /// The context in it.
+        context: String,
+    },
     /// A person's program: as kubectl finds it (`KUBECONFIG`, then the home directory), then the pod's service account.
     Person,
 }
@@ -97,17 +104,27 @@ async fn find(access: &Access) -> Result<Config, ClientError> {
     match access {
         Access::Pod => Config::incluster()
             .map_err(|error| ClientError::NotConfigured { reason: format!("no service account: {error}") }),
-        Access::Kubeconfig(path) => from_file(path).await,
+        Access::Kubeconfig(path) => from_file(path, None).await,
+        Access::Context { kubeconfig: Some(path), context } => from_file(path, Some(context)).await,
+        Access::Context { kubeconfig: None, context } => {
+            let named = |source| ClientError::Kubeconfig { path: "of kubectl".to_owned(), source: Box::new(source) };
+            in_context(Kubeconfig::read().map_err(named)?, Some(context)).await.map_err(named)
+        }
         Access::Person => {
             Config::infer().await.map_err(|error| ClientError::NotConfigured { reason: format!("{error:#}") })
         }
     }
 }
 
-async fn from_file(path: &Path) -> Result<Config, ClientError> {
+async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ClientError> {
     let failed = |source| ClientError::Kubeconfig { path: path.display().to_string(), source: Box::new(source) };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
+    in_context(kubeconfig, context).await.map_err(failed)
+}
+
+async fn in_context(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, KubeconfigError> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &options).await
 }
 
 fn parse_url(url: &str) -> Result<http::Uri, ClientError> {
@@ -185,6 +202,9 @@ fn has_code(error: &kube::Error, code: u16) -> bool {
 #[must_use]
 pub fn sentence(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
+        if status.reason.is_empty() {
+            return status.message.clone();
+        }
         return format!("{} ({})", status.message, status.reason);
     }
     let mut source: &dyn std::error::Error = error;

@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod events;
 pub mod leader;
 pub mod lean_node;
+pub mod pages;
 pub mod resources;
 pub mod taints;
 pub mod watch;

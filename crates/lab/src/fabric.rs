@@ -43,6 +43,7 @@ struct FabricLink {
     index: u32,
     primary_address: Ipv4Addr,
     owned: Vec<Cidr>,
+    aliases: Vec<Cidr>,
 }
 
 /// One interface to be plugged into a node.
@@ -161,15 +162,35 @@ impl Fabric {
             self.route("add a subnet's router", |netlink| netlink.add_address(lo, gateway, 32))?;
         }
         self.route("add a neighbour", |netlink| netlink.replace_neighbour(index, plug.primary_address, plug.mac))?;
-        let link = FabricLink { name, index, primary_address: plug.primary_address, owned: Vec::new() };
+        let link =
+            FabricLink { name, index, primary_address: plug.primary_address, owned: Vec::new(), aliases: Vec::new() };
         self.links.insert(plug.eni.clone(), link);
         self.set_owned(plug.eni, plug.owned)
     }
 
     /// Follows what an interface owns: its primary address first, then secondary addresses and prefixes.
     pub(crate) fn set_owned(&mut self, eni: &EniId, owned: &[Cidr]) -> Result<(), LabError> {
+        let Some(before) = self.links.get(eni).map(|link| link.owned.clone()) else { return Ok(()) };
+        self.route_to(eni, &before, owned)?;
+        if let Some(link) = self.links.get_mut(eni) {
+            link.owned = owned.to_vec();
+        }
+        Ok(())
+    }
+
+    /// Follows the blocks that lead to an interface beside what it owns, as alias ranges do on Google's cloud.
+    pub(crate) fn set_aliases(&mut self, eni: &EniId, aliases: &[Cidr]) -> Result<(), LabError> {
+        let Some(before) = self.links.get(eni).map(|link| link.aliases.clone()) else { return Ok(()) };
+        self.route_to(eni, &before, aliases)?;
+        if let Some(link) = self.links.get_mut(eni) {
+            link.aliases = aliases.to_vec();
+        }
+        Ok(())
+    }
+
+    fn route_to(&mut self, eni: &EniId, before: &[Cidr], owned: &[Cidr]) -> Result<(), LabError> {
         let Some(link) = self.links.get(eni) else { return Ok(()) };
-        let (index, primary_address, before) = (link.index, link.primary_address, link.owned.clone());
+        let (index, primary_address) = (link.index, link.primary_address);
         let hop = |block: Cidr| {
             if block == Cidr::host(primary_address) {
                 NextHop::Link(index)
@@ -182,9 +203,6 @@ impl Fabric {
         }
         for block in owned.iter().copied().filter(|block| !before.contains(block)) {
             self.route("add an address", |netlink| netlink.replace_route(block, hop(block)))?;
-        }
-        if let Some(link) = self.links.get_mut(eni) {
-            link.owned = owned.to_vec();
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use freeboard_address::InstanceId;
+use freeboard_address::{Cidr, InstanceId};
 use freeboard_vpc::{Cloud, CloudEffect, World};
 use freeboard_vpc_server::{Hypervisor, Server};
 use futures::future::BoxFuture;
@@ -109,6 +109,15 @@ impl Lab {
     #[must_use]
     pub fn peer(&self) -> Namespace {
         lock(&self.network).peer().clone()
+    }
+
+    /// Makes these blocks, and no others, lead to a machine beside what its interfaces own: the alias ranges of a node that has
+    /// blocks of pod addresses of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses a step.
+    pub fn set_node_blocks(&self, machine: &Machine, blocks: &[Cidr]) -> Result<(), LabError> {
+        lock(&self.network).set_aliases(&machine.instance, blocks)
     }
 
     /// Links the caller's own namespace to the VPC, as the host of the Kubernetes control plane.

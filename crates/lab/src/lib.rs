@@ -18,6 +18,7 @@ mod pod;
 mod probe;
 mod program;
 pub mod runtime;
+mod steady_ping;
 
 pub use error::LabError;
 pub use isolation::{IsolationError, LAB_DIRECTORY, is_isolated, isolate};
@@ -28,3 +29,4 @@ pub use network::{Applied, CONTROL_PLANE_HOST, INTERNET_HOST, Network, PEERED_HO
 pub use pod::Pod;
 pub use probe::{Echo, Mirror, can_connect, ping, ping_all, source_seen_by};
 pub use program::{Program, ProgramOptions};
+pub use steady_ping::{Steady, SteadyPing};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use freeboard_address::InstanceId;
+use freeboard_address::{Cidr, EniId, InstanceId};
 use freeboard_vpc::{CloudEffect, InterfaceLink, LaunchedInstance};
 
 use crate::error::LabError;
@@ -15,6 +15,8 @@ use crate::namespace::Namespace;
 pub struct Network {
     fabric: Fabric,
     machines: BTreeMap<InstanceId, Machine>,
+    /// The first interface of each machine.
+    first: BTreeMap<InstanceId, EniId>,
 }
 
 /// What the cloud wants to know of an effect that was carried out.
@@ -38,7 +40,7 @@ impl Network {
         if !crate::isolation::is_isolated() {
             return Err(LabError::NotIsolated);
         }
-        Ok(Self { fabric: Fabric::build()?, machines: BTreeMap::new() })
+        Ok(Self { fabric: Fabric::build()?, machines: BTreeMap::new(), first: BTreeMap::new() })
     }
 
     /// Carries out what the cloud decided.
@@ -57,6 +59,7 @@ impl Network {
             CloudEffect::InstanceTerminated { instance, interfaces } => {
                 interfaces.iter().try_for_each(|eni| self.fabric.unplug(eni))?;
                 self.machines.remove(instance);
+                self.first.remove(instance);
                 Ok(Applied::Done)
             }
         }
@@ -66,6 +69,17 @@ impl Network {
     #[must_use]
     pub fn machine(&self, instance: &InstanceId) -> Option<&Machine> {
         self.machines.get(instance)
+    }
+
+    /// Makes these blocks, and no others, lead to a machine's first interface beside what it owns.
+    ///
+    /// # Errors
+    /// When the kernel refuses a step.
+    pub fn set_aliases(&mut self, instance: &InstanceId, blocks: &[Cidr]) -> Result<(), LabError> {
+        match self.first.get(instance) {
+            Some(eni) => self.fabric.set_aliases(eni, blocks),
+            None => Ok(()),
+        }
     }
 
     /// All machines, by instance id.
@@ -120,7 +134,11 @@ impl Network {
             primary_address: link.primary_address,
             owned: &link.cidrs,
         })?;
-        if link.device_index == 0 { machine.configure_first_interface(link.subnet_cidr) } else { Ok(()) }
+        if link.device_index > 0 {
+            return Ok(());
+        }
+        self.first.insert(link.instance.clone(), link.eni.clone());
+        machine.configure_first_interface(link.subnet_cidr)
     }
 }
 

@@ -149,8 +149,9 @@ impl PluginList {
     /// # Errors
     /// The first plugin that fails.
     pub fn delete(&self, attachment: &Attachment, result: Option<&Value>) -> Result<(), CniError> {
+        let result = result.map(|result| in_version(result, &self.cni_version));
         for plugin in self.plugins.iter().rev() {
-            self.call("DEL", plugin, Some(attachment), result)?;
+            self.call("DEL", plugin, Some(attachment), result.as_ref())?;
         }
         Ok(())
     }
@@ -270,6 +271,21 @@ impl Attachment {
             self.pod_namespace, self.pod_name, self.container_id
         )
     }
+}
+
+/// A result in the version of the list that is in force: a runtime keeps the result of ADD, and the node's list may have been
+/// replaced since. Since 1.0.0 addresses do not say of which family they are.
+fn in_version(result: &Value, cni_version: &str) -> Value {
+    let mut converted = result.clone();
+    converted["cniVersion"] = json!(cni_version);
+    for address in converted["ips"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        if cni_version.starts_with("0.") {
+            address.insert("version".to_owned(), json!("4"));
+        } else {
+            address.remove("version");
+        }
+    }
+    converted
 }
 
 /// The first address in a result.

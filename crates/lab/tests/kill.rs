@@ -2,8 +2,6 @@
 
 #![allow(clippy::print_stderr, reason = "a test says why it cannot run")]
 
-#[path = "support/steady_ping.rs"]
-mod steady_ping;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,10 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
-use freeboard_lab::{INTERNET_HOST, Machine, Pod, ping_all};
+use freeboard_lab::{INTERNET_HOST, LabError, Machine, Pod, SteadyPing, ping_all};
 use freeboard_vpc::Describe;
 use libtest_mimic::{Arguments, Failed, Trial};
-use steady_ping::SteadyPing;
 use support::{LIMIT, Outcome, Problem, Stage, held, require, start_pod, wait_until};
 
 /// Two m5.xlarge nodes: 56 pod addresses each.
@@ -105,7 +102,7 @@ fn kills(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     let pings = lasting
         .iter()
         .map(|(pod, _)| SteadyPing::start(pod.namespace(), &targets, EVERY))
-        .collect::<Outcome<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, LabError>>()?;
 
     let mut running: Vec<(Pod, Ipv4Addr)> = Vec::new();
     let mut cut_short = 0;
@@ -148,7 +145,7 @@ fn kills(stage: &Stage, rounds: u32, settings: &[(&str, &str)]) -> Outcome {
     for ping in pings {
         for steady in ping.stop()? {
             let what = steady.to_string();
-            require(steady.sent > 0 && steady.lost == 0, what)?;
+            require(steady.sent > 0 && steady.lost_at.is_empty(), what)?;
         }
     }
     whole_pool(stage, node)?;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use freeboard_address::Cidr;
 
 use crate::pool::Pool;
-use crate::store::{Block, Cell, Interface, Phase};
+use crate::store::{Block, Carrier, Cell, Interface, Phase};
 use crate::view::Tally;
 
 impl Pool {
@@ -14,15 +14,16 @@ impl Pool {
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
         let mut violations = Vec::new();
-        let mut places: BTreeMap<Ipv4Addr, &Interface> = BTreeMap::new();
+        let mut places: BTreeMap<Ipv4Addr, Carrier<'_>> = BTreeMap::new();
         for interface in self.store.interfaces.values() {
             for (cidr, block) in interface.blocks.iter() {
                 for (address, cell) in block.cells() {
                     if !cidr.contains(address) || address == interface.primary_address {
                         violations.push(format!("{address} must not be in {cidr} of {}", interface.id));
                     }
-                    if let Some(other) = places.insert(address, interface) {
-                        violations.push(format!("{address} is on {} and on {}", other.id, interface.id));
+                    let carrier = Carrier::Interface(interface);
+                    if let Some(other) = places.insert(address, carrier) {
+                        violations.push(format!("{address} is on {other} and on {carrier}"));
                     }
                     violations.extend(self.audit_cell(address, cell));
                 }
@@ -38,10 +39,21 @@ impl Pool {
                 violations.push(format!("{} waits for an operation that is not in flight", interface.id));
             }
         }
+        for node_block in self.store.node_blocks.iter() {
+            let carrier = Carrier::NodeBlock(node_block);
+            for (address, cell) in node_block.block.cells() {
+                if let Some(other) = places.insert(address, carrier) {
+                    violations.push(format!("{address} is on {other} and on {carrier}"));
+                }
+                violations.extend(self.audit_cell(address, cell));
+            }
+            violations.extend(audit_block(node_block.cidr, &node_block.block));
+        }
         if !self.store.is_consistent() {
             violations.push("the index of blocks is not what the interfaces say".to_owned());
         }
-        let assigned = crate::store::sum(self.store.interfaces.values().map(Interface::tally)).assigned;
+        let on_interfaces = self.store.interfaces.values().map(Interface::tally);
+        let assigned = crate::store::sum(on_interfaces.chain([self.store.node_blocks.tally()])).assigned;
         if u32::try_from(self.store.holders().count()) != Ok(assigned) {
             violations.push("holders and assigned addresses do not match one to one".to_owned());
         }

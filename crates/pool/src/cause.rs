@@ -12,6 +12,10 @@ pub enum Cause {
     SubnetExhausted,
     /// The subnet has free addresses, but no aligned /28 is left and single addresses could not help.
     SubnetFragmented,
+    /// Every block of addresses that the node has of its own is full.
+    NodeBlockExhausted,
+    /// The node's pods have addresses from blocks of its own, and it has none that gives any.
+    NodeBlockMissing,
     /// Every interface slot, or every address slot on them, of this instance type is taken.
     InterfaceLimit,
     /// No subnet in the node's zone is allowed for pods.
@@ -42,9 +46,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for metric labels and reference pages.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::SubnetExhausted,
         Self::SubnetFragmented,
+        Self::NodeBlockExhausted,
+        Self::NodeBlockMissing,
         Self::InterfaceLimit,
         Self::NoSubnetAllowed,
         Self::Throttled,
@@ -66,6 +72,8 @@ impl Cause {
         match self {
             Self::SubnetExhausted => "SubnetExhausted",
             Self::SubnetFragmented => "SubnetFragmented",
+            Self::NodeBlockExhausted => "NodeBlockExhausted",
+            Self::NodeBlockMissing => "NodeBlockMissing",
             Self::InterfaceLimit => "InterfaceLimit",
             Self::NoSubnetAllowed => "NoSubnetAllowed",
             Self::Throttled => "Throttled",
@@ -98,6 +106,11 @@ pub enum Place {
         /// The subnet.
         id: SubnetId,
         /// Its block.
+        cidr: Cidr,
+    },
+    /// A block of the node's own.
+    Block {
+        /// The block.
         cidr: Cidr,
     },
     /// A network interface.

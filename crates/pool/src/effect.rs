@@ -97,9 +97,9 @@ pub enum Reply {
     Assigned {
         /// The address.
         address: Ipv4Addr,
-        /// The interface that carries it.
-        interface: EniId,
-        /// Its device index (network card 0).
+        /// The interface that carries it; none for an address of a block that the node has of its own.
+        interface: Option<EniId>,
+        /// Its device index (network card 0); that of the primary interface for an address of a block of the node's own.
         device_index: u32,
     },
     /// ADD: no address, and why.

@@ -4,6 +4,7 @@
 //! at each step of a search, which costs more the more pods there are.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -14,11 +15,12 @@ use crate::store::Assignment;
 /// A holding.
 type Entry = (Arc<Assignment>, Ipv4Addr);
 
-/// The holdings of a node, each key once; in the order of container ids.
+/// The holdings of a node, each key once; in the order of container ids, but for the few that share their beginning with another.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holders {
-    /// Nearly always one for each number: container ids are random.
-    buckets: BTreeMap<u64, Vec<Entry>>,
+    entries: BTreeMap<u64, Entry>,
+    /// Those whose number another key has: container ids are random, so there is nearly never one. In the order of the keys.
+    beside: Vec<Entry>,
 }
 
 /// The first eight bytes of the container id as a number, in the order of the ids.
@@ -32,7 +34,13 @@ fn number(key: &AttachmentKey) -> u64 {
 
 impl Holders {
     fn entry(&self, key: &AttachmentKey) -> Option<&Entry> {
-        self.buckets.get(&number(key))?.iter().find(|(assignment, _)| assignment.key == *key)
+        let entry = self.entries.get(&number(key)).filter(|(assignment, _)| assignment.key == *key);
+        entry.or_else(|| self.beside.get(self.place_beside(key).ok()?))
+    }
+
+    /// Where a key stands among those beside, or would stand.
+    fn place_beside(&self, key: &AttachmentKey) -> Result<usize, usize> {
+        self.beside.binary_search_by(|(known, _)| known.key.cmp(key))
     }
 
     /// The address held under a key.
@@ -47,27 +55,29 @@ impl Holders {
 
     /// Notes a holding; one of the same key is replaced.
     pub(crate) fn insert(&mut self, assignment: Arc<Assignment>, address: Ipv4Addr) {
-        let bucket = self.buckets.entry(number(&assignment.key)).or_default();
-        match bucket.binary_search_by(|(known, _)| known.key.cmp(&assignment.key)) {
-            Ok(index) => bucket[index] = (assignment, address),
-            Err(index) => bucket.insert(index, (assignment, address)),
+        let place = self.place_beside(&assignment.key);
+        match (place, self.entries.entry(number(&assignment.key))) {
+            (Ok(place), _) => self.beside[place] = (assignment, address),
+            (Err(_), MapEntry::Vacant(vacant)) => drop(vacant.insert((assignment, address))),
+            (Err(_), MapEntry::Occupied(mut known)) if known.get().0.key == assignment.key => {
+                known.insert((assignment, address));
+            }
+            (Err(place), MapEntry::Occupied(_)) => self.beside.insert(place, (assignment, address)),
         }
     }
 
     /// Forgets what is held under a key, and returns it.
     pub(crate) fn remove(&mut self, key: &AttachmentKey) -> Option<Entry> {
-        let number = number(key);
-        let bucket = self.buckets.get_mut(&number)?;
-        let index = bucket.iter().position(|(assignment, _)| assignment.key == *key)?;
-        let entry = bucket.remove(index);
-        if bucket.is_empty() {
-            self.buckets.remove(&number);
+        if let MapEntry::Occupied(known) = self.entries.entry(number(key))
+            && known.get().0.key == *key
+        {
+            return Some(known.remove());
         }
-        Some(entry)
+        self.place_beside(key).ok().map(|place| self.beside.remove(place))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Assignment, Ipv4Addr)> {
-        self.buckets.values().flatten().map(|(assignment, address)| (&**assignment, *address))
+        self.entries.values().chain(&self.beside).map(|(assignment, address)| (&**assignment, *address))
     }
 }
 
@@ -94,9 +104,17 @@ mod tests {
             assert_eq!(holders.address(key), Some(Ipv4Addr::new(10, 0, 0, last)), "{key}");
         }
         let listed: Vec<_> = holders.iter().map(|(assignment, _)| assignment.key.clone()).collect();
-        assert_eq!(listed, keys, "in the order of the ids");
-        assert!(holders.remove(&keys[3]).is_some());
-        assert_eq!((holders.address(&keys[3]), holders.iter().count()), (None, 3));
-        assert!(holders.remove(&keys[3]).is_none());
+        let expected = [&keys[0], &keys[2], &keys[1], &keys[3]];
+        assert_eq!(
+            listed.iter().collect::<Vec<_>>(),
+            expected,
+            "in the order of the ids, then those that begin like another"
+        );
+        assert!(holders.remove(&keys[2]).is_some());
+        assert_eq!((holders.address(&keys[2]), holders.iter().count()), (None, 3));
+        assert!(holders.remove(&keys[2]).is_none());
+        let again = Assignment { key: keys[3].clone(), pod: None, since: Timestamp::UNIX_EPOCH };
+        holders.insert(Arc::new(again), Ipv4Addr::new(10, 0, 0, 9));
+        assert_eq!((holders.address(&keys[3]), holders.iter().count()), (Some(Ipv4Addr::new(10, 0, 0, 9)), 3));
     }
 }

@@ -272,6 +272,9 @@ pub struct CheckpointState {
     pub conflicting: Vec<RestoredAllocation>,
     /// Addresses that are cooling down.
     pub cooling: Vec<RestoredCooling>,
+    /// The blocks that the node has of its own, those that drain included.
+    #[serde(default)]
+    pub blocks: Vec<Cidr>,
     /// Blocks that were given back a short while ago: a list of the cloud that still shows one is late.
     #[serde(default)]
     pub returned: Vec<ReturnedBlock>,

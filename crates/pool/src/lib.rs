@@ -6,6 +6,7 @@
 
 mod audit;
 mod backoff;
+mod block_source;
 mod blocks;
 mod budget;
 mod cause;
@@ -18,6 +19,7 @@ mod input;
 mod intents;
 mod interfaces;
 mod lean;
+mod node_blocks;
 mod persist;
 mod placement;
 mod pod_subnets;
@@ -34,6 +36,7 @@ mod subnets;
 mod view;
 mod waiting;
 
+pub use block_source::BlocksRefused;
 pub use budget::{CallLimit, CallLimits, Share};
 pub use cause::{Cause, Place, Refusal};
 pub use decision::{Choice, Decision, Reason};
@@ -48,6 +51,6 @@ pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};
 pub use pool::Pool;
 pub use settings::{SettingChange, SettingsConflict, SettingsRefused};
 pub use view::{
-    AddressState, AddressView, Alarm, BlockView, Corrections, Holding, InterfaceState, InterfaceView, OperationView,
-    PoolView, SubnetView, Tally,
+    AddressState, AddressView, Alarm, BlockView, Corrections, Holding, InterfaceState, InterfaceView, NodeBlockView,
+    OperationView, PoolView, SubnetView, Tally,
 };

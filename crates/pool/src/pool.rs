@@ -7,6 +7,7 @@ use freeboard_address::{AttachmentKey, Cidr, EniId, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, Pause, later};
+use crate::block_source::Source;
 use crate::budget::Budget;
 use crate::cause::Refusal;
 use crate::decision::{Choice, Decision, DecisionLog, Reason};
@@ -43,6 +44,7 @@ pub(crate) struct Operation {
 pub struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) facts: NodeFacts,
+    pub(crate) source: Source,
     pub(crate) started: Timestamp,
     pub(crate) step: Step,
     /// The time of the latest input.
@@ -63,11 +65,13 @@ pub struct Pool {
     pub(crate) schedulable: bool,
     pub(crate) terminating: bool,
 
-    /// Whether the interfaces were read at least once.
-    pub(crate) interfaces_known: bool,
+    /// Whether the interfaces were read at least once, or a block of the node is known.
+    pub(crate) source_known: bool,
+    /// The node's blocks as they were told last.
+    pub(crate) wanted_blocks: Vec<Cidr>,
     /// Whether a first read of the subnets was answered, well or badly.
     pub(crate) subnets_answered: bool,
-    /// What `handle_restore` brought, until the interfaces are known.
+    /// What `handle_restore` brought, until the source is known.
     pub(crate) to_restore: Option<(Vec<RestoredAllocation>, Vec<RestoredCooling>)>,
     pub(crate) restored: bool,
     /// DELs that came before the state was known.
@@ -119,6 +123,7 @@ impl Pool {
         Self {
             settings,
             facts,
+            source: Source::Interfaces,
             started: now,
             step: Step::default(),
             now,
@@ -133,7 +138,8 @@ impl Pool {
             aim: Aim::Targets(Targets::default()),
             schedulable: true,
             terminating: false,
-            interfaces_known: false,
+            source_known: false,
+            wanted_blocks: Vec::new(),
             subnets_answered: false,
             to_restore: None,
             restored: false,
@@ -311,7 +317,7 @@ impl Pool {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.interfaces_known && self.restored
+        self.source_known && self.restored
     }
 
     /// A new input, and the time at which it comes: never earlier than the input before it, whatever the caller's clock does.
@@ -332,6 +338,16 @@ impl Pool {
         self.expire(now);
         self.rewrite_state(now);
         self.serve(now);
+        match self.source {
+            Source::Interfaces => self.follow_aim(now),
+            Source::NodeBlocks => self.drain(now),
+        }
+        self.refuse_waiting(now);
+        self.announce(now);
+    }
+
+    /// Takes what is short from the cloud, gives back what is over, and looks.
+    fn follow_aim(&mut self, now: Timestamp) {
         // From here on figures change only with operations.
         self.counted = Some((self.last_operation, self.count()));
         self.take_aim(now);
@@ -339,8 +355,6 @@ impl Pool {
         self.shrink(now);
         self.look(now);
         self.counted = None;
-        self.refuse_waiting(now);
-        self.announce(now);
     }
 
     /// Asks for a `handle_timeout` at `at`; the earliest wish counts. What is already due is done by the caller.
@@ -395,10 +409,13 @@ impl Pool {
 
     /// The free address that the next pod gets.
     pub(crate) fn pick(&self) -> Option<Ipv4Addr> {
-        crate::placement::pick(&self.store, |interface| {
-            let leaving = self.leaving.as_ref() == Some(&interface.id);
-            (!self.is_excluded(interface)).then(|| (leaving, self.rank(&interface.subnet)))
-        })
+        match self.source {
+            Source::Interfaces => crate::placement::pick(&self.store, |interface| {
+                let leaving = self.leaving.as_ref() == Some(&interface.id);
+                (!self.is_excluded(interface)).then(|| (leaving, self.rank(&interface.subnet)))
+            }),
+            Source::NodeBlocks => self.store.node_blocks.next(),
+        }
     }
 }
 

@@ -107,8 +107,8 @@ impl Pool {
     /// Takes in what the cloud shows of the instance's interfaces.
     pub(crate) fn reconcile(&mut self, seen: Vec<ObservedInterface>, look: Look, now: Timestamp) {
         self.look_due = None;
-        let first = !self.interfaces_known;
-        self.interfaces_known = true;
+        let first = !self.source_known;
+        self.source_known = true;
         let ids: BTreeSet<EniId> = seen.iter().map(|interface| interface.id.clone()).collect();
         self.unmanaged.clear();
         for interface in seen {
@@ -265,9 +265,9 @@ impl Pool {
         }
     }
 
-    /// Takes in the durable state once the interfaces are known.
+    /// Takes in the durable state once the interfaces, or the node's blocks, are known.
     pub(crate) fn restore(&mut self, now: Timestamp) {
-        if !self.interfaces_known {
+        if !self.source_known {
             return;
         }
         let Some((mut allocations, cooling)) = self.to_restore.take() else { return };
@@ -275,7 +275,7 @@ impl Pool {
         allocations.sort_by(|a: &RestoredAllocation, b| b.since.cmp(&a.since).then_with(|| a.key.cmp(&b.key)));
         for allocation in allocations {
             let key = allocation.key.clone();
-            if let Some(why) = self.store.restore(allocation, now) {
+            if let Some(why) = self.store.restore(allocation, self.source.nowhere(), now) {
                 self.alarm(format!("{key}: {why}"), CONTAINED);
             }
         }

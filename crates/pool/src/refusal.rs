@@ -4,6 +4,7 @@ use freeboard_address::{EniId, SubnetId};
 use jiff::Timestamp;
 
 use crate::backoff::{Action, Pause};
+use crate::block_source::Source;
 use crate::cause::{Cause, Place, Refusal};
 use crate::effect::CloudOperation;
 use crate::growth::{Obstacle, Route, Way};
@@ -92,6 +93,9 @@ impl Pool {
         if !self.is_ready() {
             return self.explain_start();
         }
+        if self.source == Source::NodeBlocks {
+            return self.explain_blocks(now);
+        }
         let routes = self.routes(now);
         if self.arriving() > 0 || routes.iter().any(|route| self.is_settling(route)) {
             return self.explain_growth();
@@ -141,6 +145,9 @@ impl Pool {
     }
 
     fn explain_start(&self) -> Refusal {
+        if self.source == Source::NodeBlocks && !self.source_known {
+            return self.explain_no_block();
+        }
         if let Some(pause) = self.actions.get(&Action::DescribeInterfaces) {
             return explain_pause(Action::DescribeInterfaces, pause);
         }

@@ -14,7 +14,7 @@ use crate::effect::{Effect, Reply, Signal};
 use crate::input::{RequestId, Revision};
 use crate::persist::{Promise, Undo};
 use crate::pool::Pool;
-use crate::store::{Assignment, Cell, Claim, Interface};
+use crate::store::{Assignment, Carrier, Cell, Claim};
 use crate::view::Holding;
 use crate::waiting::Waiter;
 
@@ -209,10 +209,9 @@ impl Pool {
     }
 
     fn is_usable(&self, address: Ipv4Addr) -> bool {
-        self.store.locate(address).is_some_and(|(interface, cidr)| {
-            interface.is_open()
-                && !self.is_excluded(interface)
-                && interface.blocks.get(cidr).is_some_and(crate::store::Block::is_open)
+        self.store.locate(address).is_some_and(|(carrier, block)| match carrier {
+            Carrier::Interface(interface) => interface.is_open() && !self.is_excluded(interface) && block.is_open(),
+            Carrier::NodeBlock(block) => block.is_open(),
         })
     }
 
@@ -243,8 +242,8 @@ impl Pool {
         }
         let assignment = Arc::new(Assignment { key: add.key, pod: add.pod, since: now });
         self.lean.arrived(since, now);
-        let Some((interface, previous)) = self.store.assign(address, Arc::clone(&assignment)) else { return };
-        let reply = assigned(interface, address);
+        let Some((carrier, previous)) = self.store.assign(address, Arc::clone(&assignment)) else { return };
+        let reply = assigned(carrier, address);
         let revision = self.persist();
         self.journal.promise(Promise {
             revision,
@@ -269,8 +268,8 @@ impl Pool {
     }
 
     fn assigned_reply(&self, address: Ipv4Addr) -> Option<Reply> {
-        let (interface, _) = self.store.locate(address)?;
-        Some(assigned(interface, address))
+        let (carrier, _) = self.store.locate(address)?;
+        Some(assigned(carrier, address))
     }
 
     /// DEL.
@@ -307,7 +306,7 @@ impl Pool {
     fn let_go(&mut self, key: &AttachmentKey, now: Timestamp) -> Option<(Reply, Undo)> {
         if let Some(claim) = self.store.claims.remove(key) {
             self.unblock(claim.address, now);
-            let device_index = self.store.locate(claim.address).map_or(0, |(interface, _)| interface.device_index);
+            let device_index = self.store.locate(claim.address).map_or(0, |(carrier, _)| carrier.device_index());
             return Some((Reply::Released { address: claim.address, device_index }, Undo::Claim(Box::new(claim))));
         }
         let (assignment, address) = self.store.take_from(key)?;
@@ -316,7 +315,7 @@ impl Pool {
         } else {
             Cell::Cooling { released: now, durable: false }
         };
-        let device_index = self.store.put(address, rest).map_or(0, |(interface, _)| interface.device_index);
+        let device_index = self.store.put(address, rest).map_or(0, |(carrier, _)| carrier.device_index());
         Some((Reply::Released { address, device_index }, Undo::Del { assignment, address }))
     }
 
@@ -405,6 +404,7 @@ impl Pool {
     }
 }
 
-fn assigned(interface: &Interface, address: Ipv4Addr) -> Reply {
-    Reply::Assigned { address, interface: interface.id.clone(), device_index: interface.device_index }
+fn assigned(carrier: Carrier<'_>, address: Ipv4Addr) -> Reply {
+    let interface = carrier.interface().map(|interface| interface.id.clone());
+    Reply::Assigned { address, interface, device_index: carrier.device_index() }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use freeboard_address::{Addresses, Prefixes};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::block_source::Source;
 use crate::input::{AllocationMode, Policy, PoolSettings, RangePreference, Targets};
 use crate::policy;
 use crate::pool::Pool;
@@ -156,6 +157,9 @@ impl Pool {
 
     /// What the aim means for the pool as it is.
     fn effect_of_aim(&self) -> String {
+        if self.source == Source::NodeBlocks {
+            return "the node's blocks are what it has".to_owned();
+        }
         let figures = self.figures();
         let excess = policy::excess(self.mode(), &self.aim, &figures);
         match self.shortage(false) {

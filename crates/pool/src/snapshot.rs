@@ -4,11 +4,12 @@ use freeboard_address::{AttachmentKey, Cidr};
 
 use crate::effect::CloudOperation;
 use crate::input::{CheckpointState, RestoredAllocation, RestoredCooling, ReturnedBlock};
+use crate::node_blocks::NodeBlock;
 use crate::pool::Pool;
 use crate::store::{Assignment, Block, Cell, Interface, Phase};
 use crate::view::{
-    AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, OperationView, PoolView,
-    SubnetView, Tally,
+    AddressState, AddressView, Alarm, BlockView, Holding, InterfaceState, InterfaceView, NodeBlockView, OperationView,
+    PoolView, SubnetView, Tally,
 };
 
 impl Pool {
@@ -46,6 +47,7 @@ impl Pool {
             allocations,
             conflicting,
             cooling,
+            blocks: self.store.node_blocks.iter().map(|block| block.cidr).collect(),
             returned: self.returned(),
             creating: self.intents.iter().cloned().collect(),
         }
@@ -67,14 +69,16 @@ impl Pool {
         interfaces.sort_by(|a, b| (a.device_index, &a.id).cmp(&(b.device_index, &b.id)));
         let stranded = self.store.claims.values().filter(|claim| self.store.cell(claim.address).is_none()).count();
         let stranded = u32::try_from(stranded).unwrap_or(u32::MAX);
-        let stranded = Tally { total: stranded, quarantined: stranded, ..Tally::default() };
+        let beside =
+            [self.store.node_blocks.tally(), Tally { total: stranded, quarantined: stranded, ..Tally::default() }];
         let prefixes = interfaces.iter().flat_map(|i| &i.blocks).filter(|block| block.is_prefix).count();
         PoolView {
             ready: self.is_ready(),
-            tally: crate::store::sum(interfaces.iter().map(|interface| interface.tally).chain([stranded])),
+            tally: crate::store::sum(interfaces.iter().map(|interface| interface.tally).chain(beside)),
             prefixes: u32::try_from(prefixes).unwrap_or(u32::MAX),
             waiting: self.waiting.len(),
             waiting_since: self.waiting.queue.front().map(|waiter| waiter.since),
+            node_blocks: self.store.node_blocks.iter().map(node_block_view).collect(),
             interfaces,
             unmanaged_interfaces: u32::try_from(self.unmanaged.len()).unwrap_or(u32::MAX),
             interface_limit: self.interface_limit(),
@@ -148,13 +152,13 @@ impl Pool {
             Some(claim) => (&claim.assignment, claim.address),
             None => (self.store.assignment(key)?, self.store.held(key)?),
         };
-        let interface = self.store.locate(address).map(|(interface, _)| interface);
+        let carrier = self.store.locate(address).map(|(carrier, _)| carrier);
         Some(Holding {
             key: key.clone(),
             pod: assignment.pod.clone(),
             address,
-            interface: interface.map(|interface| interface.id.clone()),
-            device_index: interface.map(|interface| interface.device_index),
+            interface: carrier.and_then(|carrier| carrier.interface()).map(|interface| interface.id.clone()),
+            device_index: carrier.map(|carrier| carrier.device_index()),
             since: assignment.since,
         })
     }
@@ -185,8 +189,8 @@ impl Pool {
     }
 }
 
-fn block_view(cidr: Cidr, block: &Block) -> BlockView {
-    let addresses = block.cells().map(|(address, cell)| {
+fn addresses(block: &Block) -> impl Iterator<Item = AddressView> {
+    block.cells().map(|(address, cell)| {
         let state = match cell {
             Cell::Free { released } => AddressState::Free { released: *released },
             Cell::Assigned(assignment) => AddressState::Assigned {
@@ -198,12 +202,31 @@ fn block_view(cidr: Cidr, block: &Block) -> BlockView {
             Cell::Quarantined => AddressState::Quarantined,
         };
         AddressView { address, state }
+    })
+}
+
+fn node_block_view(node_block: &NodeBlock) -> NodeBlockView {
+    let NodeBlock { cidr, block, draining_since, .. } = node_block;
+    let was_held = |view: &AddressView| view.state != AddressState::Free { released: None };
+    let holders = block.cells().filter_map(|(_, cell)| match cell {
+        Cell::Assigned(assignment) => assignment.pod.clone(),
+        Cell::Free { .. } | Cell::Cooling { .. } | Cell::Quarantined => None,
     });
+    NodeBlockView {
+        cidr: *cidr,
+        tally: block.tally(),
+        addresses: addresses(block).filter(was_held).collect(),
+        draining_since: *draining_since,
+        waits_for: if draining_since.is_some() { holders.collect() } else { Vec::new() },
+    }
+}
+
+fn block_view(cidr: Cidr, block: &Block) -> BlockView {
     BlockView {
         cidr,
         is_prefix: cidr.length() < 32,
         tally: block.tally(),
-        addresses: addresses.collect(),
+        addresses: addresses(block).collect(),
         missing_since: block.missing_since,
         releasing: block.releasing,
     }

@@ -1,6 +1,7 @@
-//! What the node holds: interfaces, their blocks, and the state of every address on them.
+//! What the node holds: interfaces, their blocks, blocks of its own, and the state of every address on them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::blocks::Blocks;
 use crate::holders::Holders;
 use crate::input::{ObservedInterface, OperationId, RestoredAllocation};
 use crate::interfaces::Interfaces;
+use crate::node_blocks::{NodeBlock, NodeBlocks};
 use crate::view::Tally;
 
 /// One more with every input: orders what was known before and after a look at the cloud was started.
@@ -42,7 +44,7 @@ pub(crate) enum Cell {
     Quarantined,
 }
 
-/// A /32 or /28 that the cloud has given to an interface.
+/// A /32 or /28 that the cloud has given to an interface, or a block that the node has of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     network: Ipv4Addr,
@@ -57,7 +59,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    fn new(cidr: Cidr, known: Step) -> Self {
+    pub(crate) fn new(cidr: Cidr, known: Step) -> Self {
         let cells: Box<[_]> = cidr.addresses().map(|_| Cell::Free { released: None }).collect();
         let size = u32::try_from(cells.len()).unwrap_or(u32::MAX);
         let tally = Tally { total: size, free: size, ..Tally::default() };
@@ -76,8 +78,16 @@ impl Block {
         (u32::from(self.network)..).map(Ipv4Addr::from).zip(self.cells)
     }
 
-    fn index(&self, address: Ipv4Addr) -> Option<usize> {
+    /// The place of an address among those of the block.
+    pub(crate) fn index(&self, address: Ipv4Addr) -> Option<usize> {
         usize::try_from(u32::from(address).checked_sub(u32::from(self.network))?).ok()
+    }
+
+    /// The address at a place, and its state.
+    pub(crate) fn nth(&self, place: usize) -> Option<(Ipv4Addr, &Cell)> {
+        let offset = u32::try_from(place).ok()?;
+        let address = u32::from(self.network).checked_add(offset)?;
+        Some((Ipv4Addr::from(address), self.cells.get(place)?))
     }
 
     pub(crate) fn cell(&self, address: Ipv4Addr) -> Option<&Cell> {
@@ -210,6 +220,44 @@ impl Interface {
     }
 }
 
+/// What carries an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Carrier<'a> {
+    Interface(&'a Interface),
+    NodeBlock(&'a NodeBlock),
+}
+
+impl<'a> Carrier<'a> {
+    /// The device index of the interface by which the address is reached: blocks of the node's own come by its primary one.
+    pub(crate) fn device_index(self) -> u32 {
+        match self {
+            Self::Interface(interface) => interface.device_index,
+            Self::NodeBlock(_) => 0,
+        }
+    }
+
+    pub(crate) fn interface(self) -> Option<&'a Interface> {
+        match self {
+            Self::Interface(interface) => Some(interface),
+            Self::NodeBlock(_) => None,
+        }
+    }
+
+    /// Whether pods can be reached under its addresses.
+    fn is_in_service(self) -> bool {
+        self.interface().is_none_or(|interface| interface.phase == Phase::Ready)
+    }
+}
+
+impl fmt::Display for Carrier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(interface) => interface.id.fmt(f),
+            Self::NodeBlock(block) => write!(f, "the block {}", block.cidr),
+        }
+    }
+}
+
 /// A claim on an address that no interface carries, or that another claim overrides.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
@@ -224,6 +272,7 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     pub(crate) interfaces: Interfaces,
+    pub(crate) node_blocks: NodeBlocks,
     /// Blocks never overlap.
     carriers: Carriers,
     holders: Holders,
@@ -254,10 +303,14 @@ fn carrier(carriers: &Carriers, address: Ipv4Addr) -> Option<&(Cidr, EniId)> {
 }
 
 impl Store {
-    /// The interface and block that carry an address.
-    pub(crate) fn locate(&self, address: Ipv4Addr) -> Option<(&Interface, Cidr)> {
-        let (cidr, id) = carrier(&self.carriers, address)?;
-        Some((self.interfaces.get(id)?, *cidr))
+    /// What carries an address, and the block there in which it lies.
+    pub(crate) fn locate(&self, address: Ipv4Addr) -> Option<(Carrier<'_>, &Block)> {
+        if let Some((cidr, id)) = carrier(&self.carriers, address) {
+            let interface = self.interfaces.get(id)?;
+            return Some((Carrier::Interface(interface), interface.blocks.get(*cidr)?));
+        }
+        let block = self.node_blocks.locate(address)?;
+        Some((Carrier::NodeBlock(block), &block.block))
     }
 
     /// An interface that carries an address of this block.
@@ -277,10 +330,10 @@ impl Store {
 
     /// Whether the indexes of blocks and cooling addresses, and the sums, are what the interfaces say.
     pub(crate) fn is_consistent(&self) -> bool {
-        let blocks = self.interfaces.values().flat_map(|interface| interface.blocks.iter());
-        let cells = blocks.flat_map(|(_, block)| block.cells());
+        let blocks = self.interfaces.values().flat_map(|interface| interface.blocks.iter()).map(|(_, block)| block);
+        let cells = blocks.chain(self.node_blocks.iter().map(|block| &block.block)).flat_map(Block::cells);
         let cooling: BTreeSet<_> = cells.filter_map(|(address, cell)| rest(address, cell)).collect();
-        if cooling != self.cooling || !self.interfaces.is_consistent() {
+        if cooling != self.cooling || !self.interfaces.is_consistent() || !self.node_blocks.is_consistent() {
             return false;
         }
         let blocks = self
@@ -291,22 +344,28 @@ impl Store {
     }
 
     pub(crate) fn cell(&self, address: Ipv4Addr) -> Option<&Cell> {
-        let (interface, cidr) = self.locate(address)?;
-        interface.blocks.get(cidr)?.cell(address)
+        self.locate(address)?.1.cell(address)
     }
 
-    /// Puts an address into another state; returns its interface and the state before.
-    pub(crate) fn put(&mut self, address: Ipv4Addr, cell: Cell) -> Option<(&Interface, Cell)> {
-        let (cidr, id) = carrier(&self.carriers, address)?;
+    /// Puts an address into another state; returns what carries it and the state before.
+    pub(crate) fn put(&mut self, address: Ipv4Addr, cell: Cell) -> Option<(Carrier<'_>, Cell)> {
         let rests = rest(address, &cell);
-        let (interface, previous) =
-            self.interfaces.change(id, |interface| interface.blocks.set(*cidr, address, cell))?;
-        let previous = previous?;
+        let (carrier, previous) = match carrier(&self.carriers, address) {
+            Some((cidr, id)) => {
+                let (interface, previous) =
+                    self.interfaces.change(id, |interface| interface.blocks.set(*cidr, address, cell))?;
+                (Carrier::Interface(interface), previous?)
+            }
+            None => {
+                let (block, previous) = self.node_blocks.set(address, cell)?;
+                (Carrier::NodeBlock(block), previous)
+            }
+        };
         if let Some(rested) = rest(address, &previous) {
             self.cooling.remove(&rested);
         }
         self.cooling.extend(rests);
-        Some((interface, previous))
+        Some((carrier, previous))
     }
 
     /// The address held under a key (not a quarantined one).
@@ -327,9 +386,9 @@ impl Store {
         self.holders.assignment(key)
     }
 
-    /// Gives an address to a sandbox, whatever rests on it; the caller has checked that nobody holds it. Returns its interface
-    /// and the state before.
-    pub(crate) fn assign(&mut self, address: Ipv4Addr, assignment: Arc<Assignment>) -> Option<(&Interface, Cell)> {
+    /// Gives an address to a sandbox, whatever rests on it; the caller has checked that nobody holds it. Returns what
+    /// carries it and the state before.
+    pub(crate) fn assign(&mut self, address: Ipv4Addr, assignment: Arc<Assignment>) -> Option<(Carrier<'_>, Cell)> {
         self.holders.insert(Arc::clone(&assignment), address);
         self.put(address, Cell::Assigned(assignment))
     }
@@ -385,6 +444,25 @@ impl Store {
         let removed = self.interfaces.change(id, |interface| interface.blocks.remove(cidr));
         let Some(block) = removed.and_then(|(_, block)| block) else { return Vec::new() };
         self.carriers.remove(&cidr.network());
+        self.strand(block, why, now)
+    }
+
+    /// Takes in a block of the node's own, unless it overlaps one that is there.
+    pub(crate) fn take_node_block(&mut self, cidr: Cidr, known: Step) -> bool {
+        let taken = self.node_blocks.insert(cidr, known);
+        if taken {
+            self.rest_on(cidr);
+        }
+        taken
+    }
+
+    /// Drops a block of the node's own, as [`Self::drop_block`] does.
+    pub(crate) fn drop_node_block(&mut self, cidr: Cidr, why: &str, now: Timestamp) -> Vec<AttachmentKey> {
+        self.node_blocks.remove(cidr).map(|block| self.strand(block, why, now)).unwrap_or_default()
+    }
+
+    /// A block is gone: who holds an address of it becomes a claim, and what rests, rests on.
+    fn strand(&mut self, block: Block, why: &str, now: Timestamp) -> Vec<AttachmentKey> {
         let mut keys = Vec::new();
         for (address, cell) in block.into_cells() {
             if let Some(rest) = rest(address, &cell) {
@@ -405,8 +483,9 @@ impl Store {
     }
 
     /// Takes in an allocation from the durable state: on its address when that is ours and unclaimed, as a quarantined claim
-    /// otherwise. Entries are to come newest first. Returns why it was quarantined.
-    pub(crate) fn restore(&mut self, entry: RestoredAllocation, now: Timestamp) -> Option<String> {
+    /// otherwise. Entries are to come newest first; `nowhere`: what is wrong with an address that is not ours. Returns why it was
+    /// quarantined.
+    pub(crate) fn restore(&mut self, entry: RestoredAllocation, nowhere: &str, now: Timestamp) -> Option<String> {
         let RestoredAllocation { key, pod, address, since } = entry;
         if self.holders.address(&key).is_some() || self.claims.contains_key(&key) {
             return Some(format!("{key} is listed twice in the durable state; the newer entry counts"));
@@ -421,7 +500,7 @@ impl Store {
                 format!("{address} is also held by {}, whose entry is newer", holder.key)
             }
             Some(Cell::Quarantined) => format!("{address} is claimed twice"),
-            None => format!("{address} is on no interface that the cloud shows"),
+            None => format!("{address} {nowhere}"),
         };
         self.claims.insert(key, Claim { assignment, address, since: now, why: why.clone() });
         Some(why)
@@ -439,7 +518,7 @@ impl Store {
         claims.sort_by(|a, b| b.cmp(a));
         let mut settled = Vec::new();
         for (_, key, address) in claims {
-            let in_service = self.locate(address).is_some_and(|(interface, _)| interface.phase == Phase::Ready);
+            let in_service = self.locate(address).is_some_and(|(carrier, _)| carrier.is_in_service());
             match self.cell(address) {
                 None | Some(Cell::Assigned(_)) => {}
                 Some(Cell::Free { .. } | Cell::Cooling { .. } | Cell::Quarantined) if in_service => {

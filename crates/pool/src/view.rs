@@ -33,9 +33,10 @@ pub struct Holding {
     pub pod: Option<PodKey>,
     /// The address.
     pub address: Ipv4Addr,
-    /// The interface that carries it; `None` when it is on no interface that the cloud shows.
+    /// The interface that carries it; `None` when it is of the node's own block, or when it is not the node's.
     pub interface: Option<EniId>,
-    /// That interface's device index.
+    /// That interface's device index, or the primary interface's for an address of the node's own block; `None` when the address
+    /// is not the node's.
     pub device_index: Option<u32>,
     /// Since when.
     pub since: Timestamp,
@@ -93,6 +94,22 @@ pub struct BlockView {
     pub missing_since: Option<Timestamp>,
     /// Whether it is being given back.
     pub releasing: bool,
+}
+
+/// A block that the node has of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBlockView {
+    /// The block.
+    pub cidr: Cidr,
+    /// Its addresses by state.
+    pub tally: Tally,
+    /// Each address that is held or was held.
+    pub addresses: Vec<AddressView>,
+    /// Since when nothing of it is given, because it is not one of the node's blocks any more; it stays until its last pod is
+    /// gone and its last address has cooled down.
+    pub draining_since: Option<Timestamp>,
+    /// For whom it waits while it drains.
+    pub waits_for: Vec<PodKey>,
 }
 
 /// Where an interface stands.
@@ -199,7 +216,7 @@ pub struct Alarm {
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolView {
-    /// Whether the start is finished: interfaces read and state restored.
+    /// Whether the start is finished: interfaces read, or blocks known, and state restored.
     pub ready: bool,
     /// Addresses by state, those on no interface included.
     pub tally: Tally,
@@ -209,6 +226,8 @@ pub struct PoolView {
     pub waiting: u32,
     /// When the oldest of them came.
     pub waiting_since: Option<Timestamp>,
+    /// The blocks that the node has of its own, in the order in which they are used.
+    pub node_blocks: Vec<NodeBlockView>,
     /// Interfaces that the pool manages, by device index.
     pub interfaces: Vec<InterfaceView>,
     /// Interfaces on the first network card that the pool leaves alone.

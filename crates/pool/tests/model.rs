@@ -301,6 +301,8 @@ impl Run {
                     | Cause::NotReady
                     | Cause::Terminating
                     | Cause::QueueFull
+                    | Cause::NodeBlockExhausted
+                    | Cause::NodeBlockMissing
                     | Cause::CheckpointFailed => panic!("{refusal}\n{}", self.world.trace),
                 },
                 other => panic!("an ADD is never left without an answer: {other:?}\n{}", self.world.trace),

@@ -1,7 +1,7 @@
 //! What single values cannot tell: values that do not fit together, and variables that do nothing here.
 
 use crate::declare::{Settings, knobs};
-use crate::kind::Policy;
+use crate::kind::{AddressSource, Policy};
 use crate::knob::Notice;
 use crate::reader::{Environment, Problem};
 
@@ -28,6 +28,11 @@ const IGNORED: [(&str, &str); 19] = [
     ("USE_PROMETHEUS", "metrics are always served to Prometheus"),
 ];
 
+/// Variables of the Amazon VPC CNI that are accepted and do nothing here.
+pub fn ignored_variables() -> impl Iterator<Item = &'static str> {
+    IGNORED.iter().map(|(variable, _)| *variable)
+}
+
 /// Values that are each in order and do not fit together.
 pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -43,6 +48,13 @@ pub(crate) fn together(settings: &Settings, environment: &Environment) -> Vec<Pr
     }
     if !settings.ipv4 {
         refuse("ENABLE_IPv4", "true: pods get IPv4 addresses");
+    }
+    let on_blocks = settings.source == AddressSource::Blocks;
+    if on_blocks && settings.custom_networking {
+        refuse("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false with FREEBOARD_SOURCE=block, which makes no interface");
+    }
+    if !on_blocks && settings.node_blocks_file.is_some() {
+        refuse("FREEBOARD_NODE_BLOCKS_FILE", "nothing, or FREEBOARD_SOURCE=block beside it");
     }
     let no_target = settings.warm_ip_target.is_none() && settings.minimum_ip_target.is_none();
     let obeyed = settings.policy() == Policy::Compatible;

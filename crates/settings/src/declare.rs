@@ -7,9 +7,9 @@ use freeboard_address::Cidr;
 
 use crate::check;
 use crate::kind::{
-    Bind, Choice, Cidrs, Endpoint, FullNodeTaint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile, LogLevel, Mark,
-    OptionalChoice, OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch, Tags, Text,
-    VethPrefix, Whole, WholeOrUnset,
+    AddressSource, Bind, Choice, Cidrs, Endpoint, FullNodeTaint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile,
+    LogLevel, Mark, OptionalChoice, OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch,
+    Tags, Text, VethPrefix, Whole, WholeOrUnset,
 };
 use crate::knob::{Apply, Knob, Notice, Origin, SettingValue};
 use crate::reader::{Environment, Reader, SettingsError};
@@ -102,6 +102,12 @@ declare! {
         "Where Prometheus metrics are served, at /metrics.";
     "FREEBOARD_TOMBSTONE_DIR" Freeboard Start, tombstone_directory: PathBuf = Path, "/var/run/aws-node/tombstones",
         "Where the plugin leaves word of pods that were deleted while the agent was down.";
+    "FREEBOARD_SOURCE" Freeboard Start, source: AddressSource = Choice(&[
+            ("eni", AddressSource::Interfaces), ("block", AddressSource::Blocks),
+        ]), "eni",
+        "Where pods' addresses come from: eni takes network interfaces and addresses on them from EC2; block gives out of the node's own blocks, as on GKE, and needs no cloud.";
+    "FREEBOARD_NODE_BLOCKS_FILE" Freeboard Start, node_blocks_file: Option<PathBuf> = OptionalPath, "",
+        "With FREEBOARD_SOURCE=block: a file with the node's blocks, in the order in which they are used, followed while the agent runs. By default they are those of Node.spec.podCIDRs.";
     "FREEBOARD_ADD_WAIT_SECONDS" Freeboard Live, add_wait_seconds: u32 = Whole { least: 0, most: 110 }, "20",
         "How long an ADD waits for an address before it is refused. The runtime's own limit is above two minutes.";
     "FREEBOARD_ADD_QUEUE" Freeboard Live, add_queue: u32 = Whole { least: 1, most: 10_000 }, "512",

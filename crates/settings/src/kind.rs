@@ -304,6 +304,16 @@ impl Kind for VethPrefix {
     }
 }
 
+/// Where the addresses of pods come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressSource {
+    /// From network interfaces, taken and given back by calls to EC2.
+    Interfaces,
+    /// From blocks that the node has.
+    Blocks,
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {

@@ -150,7 +150,12 @@ impl Load {
         Scenario {
             name: format!("{instance_type}, {pods} pods"),
             world,
-            nodes: NodeSettings { count: Self::NODES, instance_type: instance_type.to_owned(), max_pods: None },
+            nodes: NodeSettings {
+                count: Self::NODES,
+                instance_type: instance_type.to_owned(),
+                max_pods: None,
+                blocks: Vec::new(),
+            },
             pool: PoolChoice::default(),
             workloads: vec![Workload::Steady { pods_per_node: pods, lifetime_seconds: 900.0, ramp_seconds: 600.0 }],
             changes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_pool::AddressState;
+use freeboard_pool::{AddressState, AddressView, PoolView};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Step;
@@ -137,30 +137,46 @@ impl Run {
                 state.insert(format!("node {index} agent"), "down".to_owned());
                 continue;
             };
-            let view = pool.view();
-            let ready = if view.ready { "ready" } else { "starting" };
-            state.insert(format!("node {index} agent"), format!("{ready}, {} wait, {:?}", view.waiting, view.tally));
-            for operation in &view.operations {
-                let text = format!("{:?} since {}", operation.operation, operation.since);
-                state.insert(format!("node {index} operation {}", operation.id.0), text);
-            }
-            for interface in &view.interfaces {
-                let name = format!("node {index} {}", interface.id);
-                state.insert(
-                    name.clone(),
-                    format!("{:?} in {} {:?}", interface.state, interface.subnet, interface.tally),
-                );
-                for address in interface.blocks.iter().flat_map(|block| &block.addresses) {
-                    let text = match &address.state {
-                        AddressState::Free { .. } => "free".to_owned(),
-                        AddressState::Assigned { key, .. } => format!("assigned to {key}"),
-                        AddressState::Cooling { released } => format!("cooling since {released}"),
-                        AddressState::Quarantined => "quarantined".to_owned(),
-                    };
-                    state.insert(format!("{name} {}", address.address), text);
-                }
-            }
+            tell(&pool.view(), &format!("node {index} "), &mut state);
         }
         state
+    }
+}
+
+/// What a pool holds, one line per fact, each name after `prefix`.
+pub(crate) fn tell(view: &PoolView, prefix: &str, state: &mut BTreeMap<String, String>) {
+    let ready = if view.ready { "ready" } else { "starting" };
+    state.insert(format!("{prefix}agent"), format!("{ready}, {} wait, {:?}", view.waiting, view.tally));
+    for operation in &view.operations {
+        let text = format!("{:?} since {}", operation.operation, operation.since);
+        state.insert(format!("{prefix}operation {}", operation.id.0), text);
+    }
+    for interface in &view.interfaces {
+        let name = format!("{prefix}{}", interface.id);
+        let text = format!("{:?} in {} {:?}", interface.state, interface.subnet, interface.tally);
+        tell_addresses(&name, interface.blocks.iter().flat_map(|block| &block.addresses), state);
+        state.insert(name, text);
+    }
+    for block in &view.node_blocks {
+        let name = format!("{prefix}block {}", block.cidr);
+        let drains = if block.draining_since.is_some() { "draining " } else { "" };
+        tell_addresses(&name, block.addresses.iter(), state);
+        state.insert(name, format!("{drains}{:?}", block.tally));
+    }
+}
+
+fn tell_addresses<'a>(
+    of: &str,
+    addresses: impl Iterator<Item = &'a AddressView>,
+    state: &mut BTreeMap<String, String>,
+) {
+    for address in addresses {
+        let text = match &address.state {
+            AddressState::Free { .. } => "free".to_owned(),
+            AddressState::Assigned { key, .. } => format!("assigned to {key}"),
+            AddressState::Cooling { released } => format!("cooling since {released}"),
+            AddressState::Quarantined => "quarantined".to_owned(),
+        };
+        state.insert(format!("{of} {}", address.address), text);
     }
 }

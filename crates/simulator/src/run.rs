@@ -66,6 +66,7 @@ pub(crate) enum Event {
     Sweep { node: usize, incarnation: u64, found: Option<BTreeSet<EniId>> },
     Collect { node: usize },
     Settings(Box<PoolChoice>),
+    Blocks,
     Mischief { node: usize, free: Vec<(EniId, std::net::Ipv4Addr)> },
     Fault(Occurrence),
     Undo(Undo),
@@ -170,6 +171,7 @@ impl Run {
 
     fn fill_queue(&mut self) -> Result<(), ScenarioError> {
         self.make_links();
+        self.plan_blocks();
         let length = self.scenario.duration_seconds;
         for node in 0..self.nodes.len() {
             self.after(SignedDuration::ZERO, Event::Start { node, incarnation: 0 });
@@ -332,6 +334,7 @@ impl Run {
             Event::Sweep { node, incarnation, found } => self.sweep(node, incarnation, found),
             Event::Collect { node } => self.collect(node),
             Event::Settings(choice) => self.change_settings(&choice),
+            Event::Blocks => self.give_blocks(),
             Event::Mischief { node, free } => self.act(node, free),
             Event::Fault(occurrence) => self.fault(occurrence),
             Event::Undo(undo) => self.undo(undo),

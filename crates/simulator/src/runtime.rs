@@ -252,11 +252,21 @@ impl Run {
         }
     }
 
-    fn assigned(&mut self, index: usize, key: &AttachmentKey, repeated: bool, address: Ipv4Addr, interface: EniId) {
+    fn assigned(
+        &mut self,
+        index: usize,
+        key: &AttachmentKey,
+        repeated: bool,
+        address: Ipv4Addr,
+        interface: Option<EniId>,
+    ) {
         let now = self.now;
-        self.check_assigned(index, key, address, &interface);
+        match &interface {
+            Some(interface) => self.check_assigned(index, key, address, interface),
+            None => self.check_of_block(index, key, address),
+        }
         // It was gone before the answer came; nothing the node does can bring the address back.
-        let stranded = self.removed.contains(&interface);
+        let stranded = interface.as_ref().is_some_and(|interface| self.removed.contains(interface));
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(sandbox) = node.sandboxes.get_mut(key) else {
             // Given up meanwhile; its DEL is on the way, or has left a tombstone.
@@ -269,7 +279,7 @@ impl Run {
             }
             return;
         }
-        (sandbox.state, sandbox.address, sandbox.interface) = (SandboxState::Live, Some(address), Some(interface));
+        (sandbox.state, sandbox.address, sandbox.interface) = (SandboxState::Live, Some(address), interface);
         sandbox.stranded |= stranded;
         let (doomed, name) = (sandbox.doomed, sandbox.pod.clone());
         let mut waited = None;

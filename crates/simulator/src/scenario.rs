@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::FaultSettings;
+use crate::node_blocks::BlockSettings;
 use crate::scenario_check::ScenarioError;
 use crate::workload::Workload;
 
@@ -135,7 +136,7 @@ impl SubnetSettings {
 }
 
 /// The nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSettings {
     /// How many.
@@ -146,6 +147,10 @@ pub struct NodeSettings {
     /// Pods that each may run; by EKS's rule when none is said.
     #[serde(default)]
     pub max_pods: Option<u32>,
+    /// The blocks that they have of their own, in the order in which they are used. With any, pods have addresses of these, and
+    /// no network interface is taken.
+    #[serde(default)]
+    pub blocks: Vec<BlockSettings>,
 }
 
 /// The settings of every node's pool, by the words of the Amazon VPC CNI.

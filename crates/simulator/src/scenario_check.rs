@@ -79,6 +79,7 @@ impl Scenario {
     pub fn check(&self) -> Result<(), ScenarioError> {
         self.check_figures()?;
         self.check_subnets()?;
+        self.check_blocks()?;
         for workload in &self.workloads {
             workload.check(self.nodes.count)?;
         }
@@ -178,6 +179,30 @@ impl Scenario {
         Ok(())
     }
 
+    fn check_blocks(&self) -> Result<(), ScenarioError> {
+        let nodes = usize::try_from(self.nodes.count).unwrap_or(usize::MAX);
+        for (place, blocks) in self.nodes.blocks.iter().enumerate() {
+            let field = |name: &str| format!("nodes.blocks[{place}].{name}");
+            if !(16..=32).contains(&blocks.length) || blocks.length < blocks.range.length() {
+                let expected = format!("a prefix length from 16 to 32, and at least that of {}", blocks.range);
+                return Err(value(field("length"), blocks.length, expected));
+            }
+            if nodes.checked_sub(1).is_none_or(|last| blocks.of(last).is_none()) {
+                let expected = format!("a range with a /{} for each of {nodes} nodes", blocks.length);
+                return Err(value(field("range"), blocks.range, expected));
+            }
+            if let Some(time) = blocks.changes().find(|time| !(0.0..self.duration_seconds).contains(time)) {
+                let expected = format!("a number from 0 to less than duration_seconds, {}", self.duration_seconds);
+                return Err(value(field("from_seconds or until_seconds"), time, expected));
+            }
+            let others = self.nodes.blocks.iter().take(place);
+            if let Some(other) = others.map(|other| other.range).find(|other| other.overlaps(blocks.range)) {
+                return Err(value(field("range"), blocks.range, format!("one that does not overlap {other}")));
+            }
+        }
+        Ok(())
+    }
+
     /// The type of the nodes.
     pub(crate) fn instance_type(&self) -> Result<InstanceType, ScenarioError> {
         let table = LimitTable::embedded();
@@ -190,6 +215,10 @@ impl Scenario {
 
     /// Addresses for pods that one node can carry.
     pub(crate) fn node_room(&self) -> Result<u32, ScenarioError> {
+        if !self.nodes.blocks.is_empty() {
+            let lengths = self.nodes.blocks.iter().map(|blocks| blocks.length);
+            return Ok(lengths.map(|length| 1_u32 << 32_u8.saturating_sub(length).min(16)).sum());
+        }
         let limits = self.instance_type()?;
         // They must fit whatever settings are in force.
         let pools = std::iter::once(&self.pool).chain(self.changes.iter().map(|change| &change.pool));
@@ -205,6 +234,9 @@ impl Scenario {
                 let instance_type = self.nodes.instance_type.clone();
                 return Err(ScenarioError::NodeTooSmall { node, pods: *pods, instance_type, room });
             }
+        }
+        if !self.nodes.blocks.is_empty() {
+            return Ok(());
         }
         let usable = |cidr: Cidr, others: u32| cidr.size().saturating_sub(RESERVED_BY_EC2 + u64::from(others));
         let usable: u64 = self.world.subnets.iter().map(|s| usable(s.cidr, s.taken_by_others)).sum();

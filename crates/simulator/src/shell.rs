@@ -176,7 +176,15 @@ impl Run {
         let Some(state) = self.distorted_start(index, torn, state) else { return };
         let (later, Some(node)) = (self.is_restored_later(index), self.nodes.get(index)) else { return };
         let settings = self.distorted_settings(&node.settings);
-        let mut pool = Pool::new(settings, node.facts.clone(), time);
+        let mut pool = if self.is_on_blocks() {
+            Pool::on_blocks(settings, time)
+        } else {
+            Pool::new(settings, node.facts.clone(), time)
+        };
+        if !state.blocks.is_empty() {
+            // They were the node's when they were recorded, so they make sense.
+            let _ = pool.handle_blocks(&state.blocks, time);
+        }
         let mut allocations = state.allocations.clone();
         allocations.extend(state.conflicting);
         if !later {
@@ -188,10 +196,15 @@ impl Run {
         node.restored = state.allocations;
         node.pool = Some(pool);
         node.disk.torn = false;
+        if self.is_on_blocks() {
+            self.tell_blocks(index);
+        }
         self.after(SignedDuration::ZERO, Event::Tombstones { node: index, incarnation });
         if incarnation > 0 && !self.is_nobody_looking() {
             self.after(SignedDuration::from_secs(1), Event::StaleLook { node: index, incarnation, first: None });
-            self.sweep(index, incarnation, None);
+            if !self.is_on_blocks() {
+                self.sweep(index, incarnation, None);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::call::{Ec2Call, INSTANCE_TAG};
 use crate::check::Check;
 use crate::fault::FaultClass;
 use crate::node::{Asked, Node, SandboxState, rebuilt_key};
+use crate::node_blocks;
 use crate::run::Run;
 use crate::scenario::Checking;
 
@@ -50,6 +51,9 @@ impl Run {
 
     /// All interfaces of a node as the cloud has them at this moment.
     pub(crate) fn interfaces_of(&self, index: usize) -> Vec<NetworkInterface> {
+        if self.is_on_blocks() {
+            return Vec::new();
+        }
         let Some(node) = self.nodes.get(index) else { return Vec::new() };
         let filter = Filter::new("attachment.instance-id", [node.facts.instance.as_str()]);
         let page = self.cloud.describe_network_interfaces(&Describe::by_filter([filter]));
@@ -62,11 +66,7 @@ impl Run {
 
     /// At the release of an address to a pod.
     pub(crate) fn check_assigned(&mut self, index: usize, key: &AttachmentKey, address: Ipv4Addr, interface: &EniId) {
-        let other = self.nodes.iter().enumerate().find_map(|(number, node)| {
-            let (holder, sandbox) = node.holder(address)?;
-            let same_pod = number == index && holder == key;
-            (!same_pod).then(|| format!("{holder} of pod {} on node {number}", sandbox.pod))
-        });
+        let other = self.other_holder(index, key, address);
         // On an interface that is gone already the pod has nothing that another could have too.
         if let Some(other) = other.filter(|_| !self.removed.contains(interface)) {
             self.fail(Check::AddressOnce, format!("{address} was given to {key} on node {index}; {other} has it"));
@@ -88,6 +88,29 @@ impl Run {
         self.check_cooldown(index, address);
     }
 
+    /// At the release of an address of a node's own block to a pod.
+    pub(crate) fn check_of_block(&mut self, index: usize, key: &AttachmentKey, address: Ipv4Addr) {
+        if let Some(other) = self.other_holder(index, key, address) {
+            self.fail(Check::AddressOnce, format!("{address} was given to {key} on node {index}; {other} has it"));
+        }
+        let node = self.nodes.get(index);
+        let sandbox = node.and_then(|node| node.sandboxes.get(key));
+        // An answer that is given again is as old as the first.
+        if sandbox.is_none_or(|sandbox| sandbox.state == SandboxState::Adding) {
+            self.check_block_of(index, key, address);
+        }
+        self.check_cooldown(index, address);
+    }
+
+    /// Another sandbox that has an address.
+    fn other_holder(&self, index: usize, key: &AttachmentKey, address: Ipv4Addr) -> Option<String> {
+        self.nodes.iter().enumerate().find_map(|(number, node)| {
+            let (holder, sandbox) = node.holder(address)?;
+            let same_pod = number == index && holder == key;
+            (!same_pod).then(|| format!("{holder} of pod {} on node {number}", sandbox.pod))
+        })
+    }
+
     fn check_cooldown(&mut self, index: usize, address: Ipv4Addr) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let time = node.time(self.now);
@@ -107,11 +130,16 @@ impl Run {
         let figures = refusal.message.chars().any(|c| c.is_ascii_digit());
         let without = matches!(
             refusal.cause,
-            Cause::NotReady | Cause::Terminating | Cause::CheckpointFailed | Cause::NotAuthorized | Cause::Throttled
+            Cause::NotReady
+                | Cause::Terminating
+                | Cause::CheckpointFailed
+                | Cause::NotAuthorized
+                | Cause::Throttled
+                | Cause::NodeBlockMissing
         );
         let placed = match &refusal.place {
             Place::Api { action } => action.starts_with("ec2:") && action.len() > 4,
-            Place::Subnet { .. } | Place::Interface { .. } | Place::Node => true,
+            Place::Subnet { .. } | Place::Block { .. } | Place::Interface { .. } | Place::Node => true,
         };
         if refusal.message.is_empty() || refusal.remedy.is_empty() || !placed || !(figures || without) {
             self.fail(Check::RefusalComplete, format!("node {index}: {refusal:?} lacks place, figures or remedy"));
@@ -193,7 +221,7 @@ impl Run {
         let survives = lost_promise(node);
         let late = late_answer(node, self.now);
         let busy = busy(node, &view);
-        let books = self.open_books(node, &view);
+        let books = self.open_books(node, &view).or_else(|| self.open_blocks(index, &view));
         if !audit.is_empty() {
             self.fail(Check::PoolAudit, format!("node {index}: {}", audit.join("; ")));
         }
@@ -260,7 +288,7 @@ impl Run {
                 format!("{} pods wait on a healthy cloud ({}) although {room}", waiting.len(), waiting.join(", "))
             });
             let unrest = waiting.is_empty().then(|| self.unrest(node, &view)).flatten();
-            let leak = self.leak(node, &view, &shown);
+            let leak = self.leak(node, &view, &shown).or_else(|| node_blocks::left_over(&view));
             for (check, what) in [(Check::Served, unserved), (Check::Settles, unrest), (Check::NothingLeaked, leak)] {
                 if let Some(what) = what {
                     self.fail(check, format!("node {index}: {what}"));
@@ -271,6 +299,9 @@ impl Run {
 
     /// Where one more pod would find an address, if anywhere.
     fn room(&self, node: &Node, view: &PoolView, shown: &[NetworkInterface]) -> Option<String> {
+        if self.is_on_blocks() {
+            return node_blocks::room(node, view);
+        }
         let held = view.interfaces.iter().filter(|interface| !interface.excluded).map(|i| i.tally);
         let (free, assigned) = held.fold((0, 0), |(free, assigned), t| (free + t.free, assigned + t.assigned));
         if free > 0 {
@@ -344,7 +375,8 @@ impl Run {
             let rebuilt = || node.sandboxes.values().any(|sandbox| rebuilt_key(&sandbox.pod) == *key);
             node.sandboxes.contains_key(key) || rebuilt()
         };
-        let assigned = view.interfaces.iter().flat_map(|i| &i.blocks).flat_map(|block| &block.addresses);
+        let on_interfaces = view.interfaces.iter().flat_map(|i| &i.blocks).flat_map(|block| &block.addresses);
+        let assigned = on_interfaces.chain(view.node_blocks.iter().flat_map(|block| &block.addresses));
         let keys = assigned.filter_map(|address| match &address.state {
             AddressState::Assigned { key, .. } => Some((key, address.address)),
             AddressState::Free { .. } | AddressState::Cooling { .. } | AddressState::Quarantined => None,
@@ -391,7 +423,9 @@ fn late_answer(node: &Node, now: jiff::Timestamp) -> Option<String> {
 fn rested(node: &Node, view: &PoolView, now: jiff::Timestamp) -> Option<String> {
     let floor = node.settings.cooldown.min(node.settings.pacing.cooldown_floor).saturating_add(REST_SLACK);
     let open = view.interfaces.iter().filter(|interface| !interface.excluded);
-    open.flat_map(|interface| &interface.blocks).flat_map(|block| &block.addresses).find_map(|address| {
+    let on_interfaces = open.flat_map(|interface| &interface.blocks).flat_map(|block| &block.addresses);
+    let of_blocks = node_blocks::open(view).flat_map(|block| &block.addresses);
+    on_interfaces.chain(of_blocks).find_map(|address| {
         let AddressState::Cooling { released } = &address.state else { return None };
         let rested = node.time(now).duration_since(*released);
         (rested > floor).then(|| format!("{} has rested for {rested:#}", address.address))

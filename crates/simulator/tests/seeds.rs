@@ -13,6 +13,8 @@ const PREFIXES: &str = include_str!("../../../scenarios/prefixes.yaml");
 
 const CHURN: &str = include_str!("../../../scenarios/churn-at-the-limit.yaml");
 
+const NODE_BLOCKS: &str = include_str!("../../../scenarios/node-blocks.yaml");
+
 fn scenario(text: &str, rate: f64) -> Scenario {
     let mut scenario = Scenario::parse(text).unwrap();
     scenario.faults = FaultSettings::all(rate, true);
@@ -49,6 +51,11 @@ fn churn_at_the_limit_with_faults_keeps_every_invariant() {
     hold(CHURN, 20.0, 0..500);
 }
 
+#[test]
+fn blocks_that_come_and_go_with_faults_keep_every_invariant() {
+    hold(NODE_BLOCKS, 20.0, 0..300);
+}
+
 /// Three times as many faults as elsewhere: seeds 5071 and 5094 once left an ADD unanswered for 50 s.
 #[test]
 fn churn_at_the_limit_with_three_times_the_faults_keeps_every_invariant() {
@@ -57,7 +64,7 @@ fn churn_at_the_limit_with_three_times_the_faults_keeps_every_invariant() {
 
 #[test]
 fn one_seed_run_twice_gives_the_same_trace_to_the_byte() {
-    for text in [MIXED, BURSTS, PREFIXES, CHURN] {
+    for text in [MIXED, BURSTS, PREFIXES, CHURN, NODE_BLOCKS] {
         let scenario = scenario(text, 30.0);
         let trace = || {
             let mut run = Run::new(&scenario, 7).unwrap();

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("freeboard-cli", 4),
     ("freeboard-pause", 4),
     ("freeboard-bench", 4),
+    ("fuzz", 4),
     ("xtask", 4),
 ];
 

@@ -1,5 +1,6 @@
 //! `cargo xtask check`: everything that can be proved without running the product.
 
+mod deploy;
 mod floors;
 mod licences;
 mod metadata;
@@ -24,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
     attempt("format", &mut || command::run(command::cargo().args(["fmt", "--all", "--check"])));
     attempt("floors, purity and licences of dependencies", &mut check_dependencies);
     attempt("tidiness of files and documents", &mut || report(&tidy::check(&command::workspace_root())?));
+    attempt("what deploy/ says of the programs", &mut || report(&deploy::check(&command::workspace_root())?));
     attempt("lints", &mut || {
         let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
         command::run(command::cargo().args(clippy))

@@ -83,6 +83,8 @@ fn is_lasting(cause: Cause) -> bool {
     match cause {
         Cause::SubnetExhausted
         | Cause::SubnetFragmented
+        | Cause::NodeBlockExhausted
+        | Cause::NodeBlockMissing
         | Cause::InterfaceLimit
         | Cause::NoSubnetAllowed
         | Cause::NotAuthorized

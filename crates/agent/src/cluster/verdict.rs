@@ -32,11 +32,9 @@ pub(super) fn condition(can_give: &Result<(), Refusal>, view: &PoolView, now: Ti
         Ok(()) if view.tally.free > 0 => {
             of(ConditionStatus::True, "AddressesFree", "the node holds addresses that no pod uses.".to_owned())
         }
-        Ok(()) => of(
-            ConditionStatus::True,
-            OBTAINABLE,
-            "every address of the node is used, and EC2 can give it more.".to_owned(),
-        ),
+        Ok(()) => {
+            of(ConditionStatus::True, OBTAINABLE, "every address of the node is used, and it can have more.".to_owned())
+        }
         Err(refusal) => {
             let status = if is_passing(refusal.cause) { ConditionStatus::Unknown } else { ConditionStatus::False };
             of(status, refusal.cause.as_str(), format!("{}. What helps: {}.", refusal.message, refusal.remedy))
@@ -44,7 +42,7 @@ pub(super) fn condition(can_give: &Result<(), Refusal>, view: &PoolView, now: Ti
     }
 }
 
-/// The subnets in which the node holds addresses, with figures. `kubectl describe nodes | grep PodCIDR` is how people look for
+/// The subnets in which the node holds addresses, or its own blocks, with figures. `kubectl describe nodes | grep PodCIDR` is how people look for
 /// them where each node has a block of its own.
 fn ranges(view: &PoolView) -> String {
     let held = held(view);
@@ -54,6 +52,11 @@ fn ranges(view: &PoolView) -> String {
         let (cidr, free) = (subnet.cidr, subnet.free);
         text +=
             &format!(" PodCIDR {cidr}: {assigned} of {total} addresses used by pods here, {free} free in the subnet.");
+    }
+    for block in &view.node_blocks {
+        let Tally { total, assigned, .. } = block.tally;
+        let drains = if block.draining_since.is_some() { ", and it drains" } else { "" };
+        text += &format!(" PodCIDR {}: {assigned} of {total} addresses used by pods here{drains}.", block.cidr);
     }
     text
 }
@@ -70,6 +73,8 @@ fn is_passing(cause: Cause) -> bool {
         Cause::NotReady | Cause::Terminating => true,
         Cause::SubnetExhausted
         | Cause::SubnetFragmented
+        | Cause::NodeBlockExhausted
+        | Cause::NodeBlockMissing
         | Cause::InterfaceLimit
         | Cause::NoSubnetAllowed
         | Cause::Throttled
@@ -168,6 +173,7 @@ mod tests {
             prefixes: 0,
             waiting: 0,
             waiting_since: None,
+            node_blocks: Vec::new(),
             interfaces: Vec::new(),
             unmanaged_interfaces: 0,
             interface_limit: 3,

@@ -95,7 +95,7 @@ pub(super) fn range_page(shown: &Shown, id: &str) -> Option<String> {
     let mut body = String::new();
     if mapped.cidr.length() < WIDEST {
         body.push_str("<p>The range is too wide for a map; its subnets have one each.</p>\n");
-        return Some(framed(&mapped.title, &body));
+        return Some(framed(&mapped.title, &body, shown.seen));
     }
     let cells = cells(&mapped, if is_narrow { 32 } else { CELL_LENGTH });
     let caption = if is_narrow {
@@ -120,7 +120,7 @@ pub(super) fn range_page(shown: &Shown, id: &str) -> Option<String> {
         body.push_str("</tr>\n");
     }
     body.push_str("</tbody>\n</table></div>\n");
-    Some(framed(&mapped.title, &body))
+    Some(framed(&mapped.title, &body, shown.seen))
 }
 
 fn cell(body: &mut String, mapped: &Mapped, cell: Cidr, counts: &Counts) {
@@ -233,5 +233,5 @@ pub(super) fn block_page(shown: &Shown, id: &str, block: &str) -> Option<String>
         );
     }
     body.push_str("</tbody>\n</table></div>\n");
-    Some(framed(&block.to_string(), &body))
+    Some(framed(&block.to_string(), &body, shown.seen))
 }

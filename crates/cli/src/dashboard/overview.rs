@@ -24,7 +24,7 @@ pub(super) fn page(shown: &Shown) -> String {
         curve::section(&mut body, &forecast, shown);
     }
     waiting(&mut body, &shown.status.waiting);
-    framed(&title, &body)
+    framed(&title, &body, shown.seen)
 }
 
 fn summary(shown: &Shown) -> String {
@@ -224,7 +224,7 @@ pub(super) fn nodes_page(shown: &Shown) -> String {
         node_row(&mut body, node);
     }
     body.push_str("</tbody>\n</table></div>\n");
-    framed(&counted(u64::try_from(shown.status.nodes.len()).unwrap_or(u64::MAX), "node", "nodes"), &body)
+    framed(&counted(u64::try_from(shown.status.nodes.len()).unwrap_or(u64::MAX), "node", "nodes"), &body, shown.seen)
 }
 
 fn node_row(body: &mut String, node: &NodeStatus) {

@@ -14,7 +14,10 @@ use freeboard_diagnosis::{Declaration, Diagnosis, catalogue, diagnose, reference
 use freeboard_evidence::{Evidence, gather};
 use serde_json::json;
 
-use crate::input::{Bar, shown};
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArguments;
+use crate::input::{self, Bar, Sources, shown};
+use crate::live::Live;
 
 /// What to read, and how to tell.
 #[derive(Debug, Args)]
@@ -25,6 +28,11 @@ pub(crate) struct DoctorArguments {
     /// Files, directories and archives: logs, kubectl, aws and gcloud output of any kind; `-` is the standard input
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    #[command(flatten)]
+    live: Live,
     /// Tell all about one finding; without a PATH, what it means in general
     #[arg(long, value_name = "ID")]
     explain: Option<String>,
@@ -45,6 +53,37 @@ enum Output {
     Json,
 }
 
+impl DoctorArguments {
+    /// Whether nothing is named to look at.
+    fn names_nothing(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        let is_cluster_named = self.cluster.is_named();
+        #[cfg(not(feature = "cluster"))]
+        let is_cluster_named = false;
+        self.paths.is_empty() && !is_cluster_named && !self.live.asks_anything()
+    }
+
+    /// Reads what is named, and gives the words that name it.
+    fn read(&self) -> Result<(Evidence, String)> {
+        let sources = Sources {
+            paths: self.paths.clone(),
+            described: None,
+            #[cfg(feature = "cluster")]
+            cluster: self.cluster.clone(),
+        };
+        if self.paths.is_empty() {
+            let output = if self.output == Output::Text { input::Output::Text } else { input::Output::Json };
+            let input = self.live.or_read(&sources, "doctor", output)?;
+            return Ok((input.evidence, input.named));
+        }
+        self.live.refuse_beside_files(&sources)?;
+        let mut progress = Bar::new(self.output == Output::Text);
+        let read = gather(&self.paths, &mut stdin(), &mut progress);
+        progress.end();
+        Ok((read?, shown(&self.paths)))
+    }
+}
+
 /// Runs the command, and gives the exit code that says whether something was found.
 pub(crate) fn run(arguments: &DoctorArguments) -> ExitCode {
     match doctor(arguments) {
@@ -60,26 +99,20 @@ pub(crate) fn run(arguments: &DoctorArguments) -> ExitCode {
 /// Gives how many findings there are.
 fn doctor(arguments: &DoctorArguments) -> Result<usize> {
     let explained = arguments.explain.as_deref().map(find).transpose()?;
-    if arguments.paths.is_empty() {
-        let Some(declaration) = explained else {
-            bail!("name the files to look at, for example: freeboard doctor ./dump (or `-` for the standard input)");
-        };
+    if let Some(declaration) = explained.filter(|_| arguments.names_nothing()) {
         anstream::print!("{}", reference::page(declaration));
         return Ok(0);
     }
     let started = Instant::now();
-    let mut progress = Bar::new(arguments.output == Output::Text);
-    let read = gather(&arguments.paths, &mut stdin(), &mut progress);
-    progress.end();
-    let evidence = read?;
+    let (evidence, named) = arguments.read()?;
     let diagnosis = diagnose(&evidence.facts);
     let took = started.elapsed();
     match arguments.output {
         Output::Json => anstream::println!("{}", serde_json::to_string_pretty(&as_json(&evidence, &diagnosis, took))?),
-        Output::Text => tell(arguments, explained, &evidence, &diagnosis, took),
+        Output::Text => tell(arguments, explained, &evidence, &diagnosis, took, &named),
     }
     if evidence.files > 0 && evidence.kinds.is_empty() {
-        bail!("nothing in {} could be understood; the reasons: freeboard doctor -v …", shown(&arguments.paths));
+        bail!("nothing in {named} could be understood; the reasons: freeboard doctor -v …");
     }
     Ok(diagnosis.findings())
 }
@@ -97,6 +130,7 @@ fn tell(
     evidence: &Evidence,
     diagnosis: &Diagnosis,
     took: Duration,
+    named: &str,
 ) {
     if let Some(declaration) = explained {
         let mut found = diagnosis.findings.iter().filter(|finding| finding.declaration.id == declaration.id).peekable();
@@ -112,7 +146,7 @@ fn tell(
         }
         return;
     }
-    anstream::print!("{}", overview::text(evidence, diagnosis, took, &shown(&arguments.paths), arguments.verbose));
+    anstream::print!("{}", overview::text(evidence, diagnosis, took, named, arguments.verbose));
     if arguments.verbose {
         for finding in &diagnosis.findings {
             anstream::println!("\n{}", detail::text(finding));

@@ -14,6 +14,7 @@ use freeboard_capacity::{NewBlock, Plan, Sample, Warm, Wishes, export, plan};
 use serde_json::json;
 
 use crate::input::{Input, Output, Sources, print_value, type_table};
+use crate::live::Live;
 
 /// What to ask.
 #[derive(Debug, Args)]
@@ -24,6 +25,8 @@ use crate::input::{Input, Output, Sources, print_value, type_table};
 pub(crate) struct PlanArguments {
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    live: Live,
     /// Room for so many pods with addresses of their own
     #[arg(long, value_name = "COUNT", conflicts_with = "times")]
     pods: Option<u64>,
@@ -103,7 +106,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     if let Some(part) = &arguments.types {
         return types::run(part, arguments.output);
     }
-    let mut input = arguments.sources.read("plan", arguments.output)?;
+    let mut input = arguments.live.or_read(&arguments.sources, "plan", arguments.output)?;
     if let Some(file) = &arguments.history {
         input.inventory.history = history(file)?;
     }

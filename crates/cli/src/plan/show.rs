@@ -220,12 +220,15 @@ fn nothing(text: &mut String, plan: &Plan) {
     let outlooks = || plan.ways.iter().map(|way| &way.after).chain([&plan.before]);
     let certain = outlooks().map(|outlook| outlook.pods_for_certain).max().unwrap_or(0);
     let most = outlooks().map(|outlook| outlook.pods_at_most).max().unwrap_or(0);
-    let line = format!(
-        "No way gives {} pods room for certain. The nearest possible: {} for certain, {} at most.",
-        grouped(plan.wanted_pods),
-        grouped(certain),
-        grouped(most)
-    );
+    let (wanted, certain, most_shown) = (grouped(plan.wanted_pods), grouped(certain), grouped(most));
+    let line = if most >= plan.wanted_pods {
+        format!(
+            "No way makes certain that {wanted} pods find room: {certain} do in any case, and up to {most_shown} while no node \
+             keeps more addresses than its pods need."
+        )
+    } else {
+        format!("No way gives {wanted} pods room: at most {most_shown} fit, {certain} of them in any case.")
+    };
     let _ = writeln!(text, "\n{}", wrap(&line, WIDTH, ""));
 }
 

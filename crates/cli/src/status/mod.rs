@@ -2,8 +2,12 @@
 
 mod show;
 
+pub(crate) use show::notes;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -28,6 +32,10 @@ pub(crate) struct StatusArguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// Look again every so many seconds, until Ctrl-C
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
 }
 
 /// What is shown.
@@ -71,6 +79,25 @@ pub(crate) struct WaitingPod {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode> {
+    let Some(seconds) = arguments.watch else { return show(arguments) };
+    loop {
+        let is_terminal = std::io::stdout().is_terminal();
+        if is_terminal {
+            // To the first line, and away with what stands below.
+            anstream::print!("\u{1b}[H\u{1b}[2J");
+        }
+        if let Err(error) = show(arguments) {
+            // What is away may come back: that is what one watches for.
+            anstream::eprintln!("freeboard status: {error:#}");
+        }
+        if arguments.output.is_text() {
+            anstream::println!("\n{}, every {seconds} s", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC"));
+        }
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
+fn show(arguments: &StatusArguments) -> Result<ExitCode> {
     let input = arguments.live.or_read(&arguments.sources, "status", arguments.output)?;
     let status = of(&input);
     if arguments.output.is_text() {

@@ -81,7 +81,7 @@ fn row(text: &mut String, range: &RangeStatus, branch: &str, below: &str, wide: 
 }
 
 /// What fits, and what else is to be said; the sign repeats what the words say.
-fn notes(range: &RangeStatus) -> String {
+pub(crate) fn notes(range: &RangeStatus) -> String {
     let mut notes = Vec::new();
     let is_bad = range.is_full() && range.for_pods || range.remarks.iter().any(|one| one.starts_with("fails"));
     if let Some(zone) = &range.zone {

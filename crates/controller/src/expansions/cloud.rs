@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_address::{Cidr, RouteTableId, SubnetId};
-use freeboard_capacity::carry_out::{BlockState, CNI_ROLE, Seen, SeenSubnet, Step};
+use freeboard_address::{AssociationId, Cidr, RouteTableId, SubnetId};
+use freeboard_capacity::carry_out::{BlockState, CNI_ROLE, MADE_FOR, Seen, SeenSubnet, Step};
 use freeboard_capacity::{Expansion, Inventory, Peer, Vpc};
 use freeboard_ec2::{
-    AssociateRouteTable, AssociateVpcCidrBlock, CidrBlockState, CreateSubnet, CreateTags, DescribeRouteTables,
-    DescribeSubnets, DescribeVpcPeeringConnections, DescribeVpcs, Ec2Client, Ec2Error, Filter, RouteTable,
+    AssociateRouteTable, AssociateVpcCidrBlock, CidrBlockState, CreateSubnet, CreateTags, DeleteSubnet,
+    DescribeNetworkInterfaces, DescribeRouteTables, DescribeSubnets, DescribeVpcPeeringConnections, DescribeVpcs,
+    DisassociateVpcCidrBlock, Ec2Client, Ec2Error, Filter, NetworkInterface, RouteTable,
 };
 
 /// The VPC of an expansion as EC2 shows it at one moment.
@@ -36,12 +37,15 @@ pub(crate) async fn look(ec2: &Ec2Client, expansion: &Expansion) -> Result<Shown
     let subnets = subnets.into_iter().map(|subnet| SeenSubnet {
         cni_role: subnet.tags.get(CNI_ROLE).cloned(),
         route_table: on_table.get(&subnet.id).cloned(),
+        made_for: subnet.tags.get(MADE_FOR).cloned(),
+        users: Vec::new(),
         id: subnet.id,
         cidr: subnet.cidr,
         zone: subnet.zone,
     });
     let block = block_state(&vpc, expansion.block);
-    let seen = Seen { block, subnets: subnets.collect(), ..Seen::default() };
+    let association = association(&vpc, expansion.block);
+    let seen = Seen { block, association, subnets: subnets.collect(), ..Seen::default() };
     let mut blocks = vec![vpc.primary_cidr];
     blocks.extend(vpc.associated_cidrs().filter(|block| *block != vpc.primary_cidr));
     let known = Vpc { id: id.clone(), name: vpc.tags.get("Name").cloned(), blocks, peers, routes: routes(&tables) };
@@ -64,6 +68,43 @@ fn block_state(vpc: &freeboard_ec2::Vpc, block: Cidr) -> BlockState {
         }
     }
     state
+}
+
+/// What joins the block to the VPC, while it is usable.
+fn association(vpc: &freeboard_ec2::Vpc, block: Cidr) -> Option<AssociationId> {
+    let usable =
+        |one: &&freeboard_ec2::VpcCidrAssociation| one.cidr == block && one.state.state == CidrBlockState::Associated;
+    vpc.cidr_associations.iter().find(usable).map(|association| association.id.clone())
+}
+
+/// Looks who has interfaces in the subnets that were made for an expansion.
+///
+/// # Errors
+/// The call that failed.
+pub(crate) async fn look_for_users(ec2: &Ec2Client, name: &str, subnets: &mut [SeenSubnet]) -> Result<(), Ec2Error> {
+    let mut mine: Vec<&mut SeenSubnet> =
+        subnets.iter_mut().filter(|subnet| subnet.made_for.as_deref() == Some(name)).collect();
+    if mine.is_empty() {
+        return Ok(());
+    }
+    let filters = vec![Filter::new("subnet-id", mine.iter().map(|subnet| subnet.id.as_str()))];
+    let request = DescribeNetworkInterfaces { filters, ..DescribeNetworkInterfaces::default() };
+    for interface in ec2.describe_network_interfaces(&request).await? {
+        if let Some(subnet) = mine.iter_mut().find(|subnet| subnet.id == interface.subnet) {
+            subnet.users.push(user(&interface));
+        }
+    }
+    Ok(())
+}
+
+/// An interface, and whose it is as far as it tells.
+fn user(interface: &NetworkInterface) -> String {
+    let instance = interface.attachment.as_ref().and_then(|attachment| attachment.instance.as_ref());
+    match instance {
+        Some(instance) => format!("{} of {instance}", interface.id),
+        None if interface.description.is_empty() => interface.id.to_string(),
+        None => format!("{} ({:?})", interface.id, interface.description),
+    }
 }
 
 async fn peers(ec2: &Ec2Client, expansion: &Expansion) -> Result<Vec<Peer>, Ec2Error> {
@@ -119,7 +160,7 @@ pub(crate) async fn carry_out(ec2: &Ec2Client, expansion: &str, step: &Step) -> 
         Step::CreateSubnet { vpc, zone, cidr } => {
             let tags = BTreeMap::from([
                 ("Name".to_owned(), format!("pods-{zone}")),
-                ("ipam.freeboard.dev/expansion".to_owned(), expansion.to_owned()),
+                (MADE_FOR.to_owned(), expansion.to_owned()),
             ]);
             let request = CreateSubnet { vpc: vpc.clone(), cidr: *cidr, zone: zone.clone(), tags };
             ec2.create_subnet(&request).await.map(drop)
@@ -128,38 +169,19 @@ pub(crate) async fn carry_out(ec2: &Ec2Client, expansion: &str, step: &Step) -> 
             let request = AssociateRouteTable { route_table: route_table.clone(), subnet: subnet.clone() };
             ec2.associate_route_table(&request).await.map(drop)
         }
-        Step::Tag { subnet } => {
-            let tags = BTreeMap::from([(CNI_ROLE.to_owned(), "1".to_owned())]);
-            ec2.create_tags(&CreateTags { resources: vec![subnet.to_string()], tags }).await
+        Step::Tag { subnet } => tag(ec2, subnet, "1").await,
+        // A subnet without the tag is not used either, but nobody could tell it from one that was never opened.
+        Step::CloseSubnet { subnet } => tag(ec2, subnet, "0").await,
+        Step::DeleteSubnet { subnet } => ec2.delete_subnet(&DeleteSubnet { subnet: subnet.clone() }).await,
+        Step::DisassociateBlock { association, .. } => {
+            let request = DisassociateVpcCidrBlock { association: association.clone() };
+            ec2.disassociate_vpc_cidr_block(&request).await.map(drop)
         }
-        Step::WriteEniConfig { .. } => Ok(()),
+        Step::WriteEniConfig { .. } | Step::WithdrawEniConfig { .. } => Ok(()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    /// What deploy/ gives to the controller's role is what this module calls, and nothing more.
-    #[test]
-    fn the_policy_allows_each_call_and_no_other() {
-        let policy = include_str!("../../../../deploy/aws/freeboard-controller-policy.json");
-        let policy: Value = serde_json::from_str(policy).unwrap();
-        let statements = policy["Statement"].as_array().unwrap().iter();
-        let allowed =
-            statements.flat_map(|one| one["Action"].as_array().unwrap()).map(|action| action.as_str().unwrap());
-        let mut allowed: Vec<&str> = allowed.collect();
-        allowed.sort_unstable();
-        let called = [
-            "ec2:AssociateRouteTable",
-            "ec2:AssociateVpcCidrBlock",
-            "ec2:CreateSubnet",
-            "ec2:CreateTags",
-            "ec2:DescribeRouteTables",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcPeeringConnections",
-            "ec2:DescribeVpcs",
-        ];
-        assert_eq!(allowed, called);
-    }
+async fn tag(ec2: &Ec2Client, subnet: &SubnetId, cni_role: &str) -> Result<(), Ec2Error> {
+    let tags = BTreeMap::from([(CNI_ROLE.to_owned(), cni_role.to_owned())]);
+    ec2.create_tags(&CreateTags { resources: vec![subnet.to_string()], tags }).await
 }

@@ -7,8 +7,8 @@ use freeboard_address::{Cidr, SecurityGroupId, SubnetId};
 use freeboard_kubernetes::client::{is_not_found, sentence};
 use freeboard_kubernetes::k8s_openapi::api::core::v1::Pod;
 use freeboard_kubernetes::k8s_openapi::api::networking::v1::ServiceCIDR;
-use freeboard_kubernetes::kube::api::{ListParams, Patch, PatchParams};
-use freeboard_kubernetes::kube::{Api, Client, Error};
+use freeboard_kubernetes::kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use freeboard_kubernetes::kube::{Api, Client, Error, ResourceExt};
 use freeboard_kubernetes::resources::{ENIConfig, ENIConfigSpec, Expansion, ExpansionStatus, NodeAddresses};
 use serde_json::json;
 
@@ -17,6 +17,9 @@ use crate::MANAGER;
 
 /// Pods that are read at once, where no agent of Freeboard's tells how many hold addresses.
 const PAGE: u32 = 500;
+
+/// The annotation of an ENIConfig that keeps what it said before an expansion changed it.
+const BEFORE: &str = "ipam.freeboard.dev/before-expansion";
 
 /// The API server, as far as expansions need it.
 pub(crate) struct Cluster {
@@ -82,7 +85,7 @@ impl Cluster {
         ranges.filter_map(|text| text.parse().ok()).next()
     }
 
-    /// Names a subnet to the nodes of a zone.
+    /// Names a subnet to the nodes of a zone. What was named to them before is kept on the object, for a withdrawal.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
@@ -96,13 +99,56 @@ impl Cluster {
             subnet: subnet.to_string(),
             security_groups: security_groups.iter().map(ToString::to_string).collect(),
         };
-        let object = ENIConfig::new(zone, spec);
+        let mut object = ENIConfig::new(zone, spec);
+        if let Some(before) = self.eni_config(zone).await? {
+            let kept = before.annotations().get(BEFORE).cloned();
+            let is_other = before.spec.subnet != object.spec.subnet;
+            let kept = kept.or_else(|| serde_json::to_string(&before.spec).ok().filter(|_| is_other));
+            object.metadata.annotations = kept.map(|kept| BTreeMap::from([(BEFORE.to_owned(), kept)]));
+        }
         let apply = PatchParams::apply(MANAGER).force();
         let api = Api::<ENIConfig>::all(self.client.clone());
         api.patch(zone, &apply, &Patch::Apply(&object))
             .await
             .map_err(|error| trouble("write the ENIConfig", &error))?;
         Ok(())
+    }
+
+    /// Names to the nodes of a zone what was named to them before the expansion, or nothing; unless the object names another subnet by
+    /// now.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer, or somebody has changed the object at the same moment.
+    pub(crate) async fn withdraw_eni_config(&self, zone: &str, subnet: &SubnetId) -> Result<(), Trouble> {
+        let Some(object) = self.eni_config(zone).await?.filter(|object| object.spec.subnet == subnet.as_str()) else {
+            return Ok(());
+        };
+        let api = Api::<ENIConfig>::all(self.client.clone());
+        let version = object.resource_version();
+        let before: Option<ENIConfigSpec> =
+            object.annotations().get(BEFORE).and_then(|text| serde_json::from_str(text).ok());
+        let outcome = match before {
+            Some(spec) => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": version, "annotations": {BEFORE: null}},
+                    "spec": {"subnet": spec.subnet, "securityGroups": spec.security_groups},
+                });
+                api.patch(zone, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+            }
+            None => {
+                let preconditions = Some(Preconditions { resource_version: version, uid: object.uid() });
+                api.delete(zone, &DeleteParams { preconditions, ..DeleteParams::default() }).await.map(drop)
+            }
+        };
+        match outcome {
+            Err(error) if is_not_found(&error) => Ok(()),
+            outcome => outcome.map_err(|error| trouble("take the subnet out of the ENIConfig", &error)),
+        }
+    }
+
+    async fn eni_config(&self, zone: &str) -> Result<Option<ENIConfig>, Trouble> {
+        let api = Api::<ENIConfig>::all(self.client.clone());
+        api.get_opt(zone).await.map_err(|error| trouble("read the ENIConfig", &error))
     }
 
     /// Writes the status of an expansion; says whether it is written. What is not is written with the next change.

@@ -1,4 +1,5 @@
-//! Expansions: from the approval to the first pod in the new room, step by step, through EC2 and the API.
+//! Expansions: from the approval to the first pod in the new room, step by step, through EC2 and the API; and back again, as long as
+//! nobody uses it.
 //!
 //! What is missing follows from what the cloud and the cluster show (`freeboard_capacity::carry_out`), so a leader that comes to an
 //! expansion half-way goes on where it stands, and one that lost the lease can do no harm: a step that is done twice is refused by
@@ -12,21 +13,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freeboard_capacity::carry_out::{BlockState, Step, due, parts};
-use freeboard_capacity::{Expansion as Plan, Means, NewSubnet, objections};
+use freeboard_capacity::carry_out::{self, BlockState, Step, due};
+use freeboard_capacity::{Expansion as Plan, Means, NewSubnet, objections, withdraw};
 use freeboard_ec2::{Ec2Client, Ec2Error, ErrorClass};
 use freeboard_kubernetes::events::{Occurrence, Recorder, Severity};
 use freeboard_kubernetes::kube::runtime::watcher::Config;
 use freeboard_kubernetes::kube::{Api, Client, Resource, ResourceExt};
 use freeboard_kubernetes::leader::Leadership;
 use freeboard_kubernetes::resources::{
-    BadBlock, Expansion, ExpansionMeans, ExpansionPhase, ExpansionSpec, ExpansionStatus, parse_block,
+    BadBlock, Expansion, ExpansionMeans, ExpansionPart, ExpansionPhase, ExpansionSpec, ExpansionStatus, PartState,
+    parse_block,
 };
 use freeboard_kubernetes::watch::{Seen, collection};
 use futures::StreamExt;
 
+use crate::metrics::Metrics;
+
 use cluster::Cluster;
-use status::{Looked, Objection, Outcome, Trouble};
+use status::{Intent, Looked, Objection, Outcome, Trouble};
 
 /// How often an expansion is looked at while something of it is under way.
 const SOON: Duration = Duration::from_secs(1);
@@ -41,6 +45,7 @@ pub(crate) struct Expansions {
     cluster: Cluster,
     leadership: Arc<Leadership>,
     recorder: Recorder,
+    metrics: Arc<Metrics>,
     known: BTreeMap<String, Expansion>,
     /// What was written last, which the watch may not show yet.
     written: BTreeMap<String, ExpansionStatus>,
@@ -48,7 +53,13 @@ pub(crate) struct Expansions {
 
 impl Expansions {
     /// Works until the lease is lost.
-    pub(crate) async fn lead(client: Client, ec2: Ec2Client, leadership: Arc<Leadership>, recorder: Recorder) {
+    pub(crate) async fn lead(
+        client: Client,
+        ec2: Ec2Client,
+        leadership: Arc<Leadership>,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+    ) {
         let mut objects = collection(Api::<Expansion>::all(client.clone()), Config::default());
         let lost = leadership.lost();
         tokio::pin!(lost);
@@ -57,6 +68,7 @@ impl Expansions {
             cluster: Cluster::new(client),
             leadership: Arc::clone(&leadership),
             recorder,
+            metrics,
             known: BTreeMap::new(),
             written: BTreeMap::new(),
         };
@@ -75,12 +87,48 @@ impl Expansions {
             }
             // A step that has begun is finished, and nothing begins after the lease is lost.
             next = this.attend_to_all().await;
+            this.count();
         }
     }
 
     fn take(&mut self, objects: BTreeMap<String, Expansion>) {
+        for (name, gone) in &self.known {
+            if !objects.contains_key(name) {
+                self.tell_what_is_left(gone, self.status(name, gone));
+            }
+        }
         self.written.retain(|name, _| objects.contains_key(name));
         self.known = objects;
+    }
+
+    /// The status as it is known best: what was written last may not have come back yet.
+    fn status<'a>(&'a self, name: &str, object: &'a Expansion) -> Option<&'a ExpansionStatus> {
+        self.written.get(name).or(object.status.as_ref())
+    }
+
+    /// Deleting an object stops the work and undoes nothing; its events outlive it for an hour.
+    fn tell_what_is_left(&self, gone: &Expansion, status: Option<&ExpansionStatus>) {
+        let parts = status.filter(|status| status.phase != ExpansionPhase::Withdrawn).map(|status| &status.parts);
+        let is_made = |part: &&ExpansionPart| gone.spec.approved && part.state == PartState::Done;
+        let made: Vec<&str> = parts.into_iter().flatten().filter(is_made).map(|part| part.detail.as_str()).collect();
+        if made.is_empty() {
+            return;
+        }
+        let message = format!(
+            "deleted, and what was made of it stays: {}. To undo that, set spec.withdrawn first",
+            made.join("; ")
+        );
+        self.record(gone, Severity::Warning, "ExpansionLeft".to_owned(), message);
+    }
+
+    fn count(&self) {
+        let phases: Vec<ExpansionPhase> =
+            self.known.iter().filter_map(|(name, object)| Some(self.status(name, object)?.phase)).collect();
+        for phase in ExpansionPhase::ALL {
+            let count = phases.iter().filter(|found| **found == phase).count();
+            let gauge = self.metrics.expansions.with_label_values(&[format!("{phase:?}")]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Returns when to look again.
@@ -95,15 +143,19 @@ impl Expansions {
     }
 
     async fn attend(&mut self, name: &str, object: &Expansion) -> Duration {
-        let before = self.written.get(name).or(object.status.as_ref()).cloned().unwrap_or_default();
+        let before = self.status(name, object).cloned().unwrap_or_default();
         let outcome = match plan(&object.spec) {
             Ok(plan) => self.carry_on(object, &plan).await,
             Err(bad) => Outcome { phase: ExpansionPhase::Refused, now: bad.to_string(), ..Outcome::default() },
         };
         let pause = match outcome.phase {
-            ExpansionPhase::Running if outcome.trouble.is_none() => SOON,
-            ExpansionPhase::Running | ExpansionPhase::Stuck => AFTER_TROUBLE,
-            ExpansionPhase::Proposed | ExpansionPhase::Refused | ExpansionPhase::Ready | ExpansionPhase::Done => LATER,
+            ExpansionPhase::Running | ExpansionPhase::Withdrawing if outcome.trouble.is_none() => SOON,
+            ExpansionPhase::Running | ExpansionPhase::Withdrawing | ExpansionPhase::Stuck => AFTER_TROUBLE,
+            ExpansionPhase::Proposed
+            | ExpansionPhase::Refused
+            | ExpansionPhase::Ready
+            | ExpansionPhase::Done
+            | ExpansionPhase::Withdrawn => LATER,
         };
         let status = outcome.into_status(&before, object.metadata.generation.unwrap_or_default());
         if status != before && self.cluster.write_status(name, &status).await {
@@ -115,9 +167,10 @@ impl Expansions {
 
     /// Looks, does what is due when it may, and looks again.
     async fn carry_on(&self, object: &Expansion, plan: &Plan) -> Outcome {
-        let (name, approved) = (object.name_any(), object.spec.approved);
-        let mut outcome = self.look(approved, plan).await;
-        if outcome.phase != ExpansionPhase::Running || outcome.trouble.is_some() {
+        let (name, intent) = (object.name_any(), Intent::of(&object.spec));
+        let mut outcome = self.look(&name, intent, plan).await;
+        let is_under_way = matches!(outcome.phase, ExpansionPhase::Running | ExpansionPhase::Withdrawing);
+        if !is_under_way || outcome.trouble.is_some() {
             return outcome;
         }
         for step in due(&outcome.parts).into_iter().cloned().collect::<Vec<_>>() {
@@ -132,26 +185,29 @@ impl Expansions {
                 return outcome;
             }
         }
-        self.look(approved, plan).await
+        self.look(&name, intent, plan).await
     }
 
-    async fn look(&self, approved: bool, plan: &Plan) -> Outcome {
-        match self.try_to_look(plan).await {
-            Ok(looked) => Outcome::of(approved, looked),
-            Err(trouble) => Outcome::unlooked(approved, trouble),
+    async fn look(&self, name: &str, intent: Intent, plan: &Plan) -> Outcome {
+        match self.try_to_look(name, intent, plan).await {
+            Ok(looked) => Outcome::of(intent, looked),
+            Err(trouble) => Outcome::unlooked(intent, trouble),
         }
     }
 
-    async fn try_to_look(&self, plan: &Plan) -> Result<Looked, Trouble> {
+    async fn try_to_look(&self, name: &str, intent: Intent, plan: &Plan) -> Result<Looked, Trouble> {
+        if intent == Intent::Forget {
+            return Ok(Looked::default());
+        }
         let shown = cloud::look(&self.ec2, plan).await?;
         let mut seen = shown.seen;
         let objections = match shown.vpc {
+            // What is the VPC's already has no objections any more, and what is taken back needs none.
+            _ if seen.block != BlockState::Absent || intent == Intent::Withdraw => Vec::new(),
             None => vec![Objection {
                 forbids: true,
                 sentence: format!("EC2 knows no {} in {}", plan.vpc, self.ec2.region()),
             }],
-            // What is the VPC's already has no objections any more.
-            Some(_) if seen.block != BlockState::Absent => Vec::new(),
             Some(vpc) => {
                 let inventory = cloud::inventory(vpc.clone(), self.cluster.service_range().await);
                 objections(&inventory, &vpc, plan.block).iter().map(Objection::from).collect()
@@ -161,7 +217,13 @@ impl Expansions {
             seen.eni_configs = self.cluster.eni_configs().await?;
         }
         seen.pods = self.cluster.pods_in(plan.block).await?;
-        Ok(Looked { parts: parts(plan, &seen), pods: seen.pods, objections })
+        let parts = if intent == Intent::Withdraw {
+            cloud::look_for_users(&self.ec2, name, &mut seen.subnets).await?;
+            withdraw::parts(plan, name, &seen)
+        } else {
+            carry_out::parts(plan, &seen)
+        };
+        Ok(Looked { parts, pods: seen.pods, objections })
     }
 
     async fn carry_out(&self, name: &str, step: &Step) -> Result<(), Trouble> {
@@ -169,16 +231,18 @@ impl Expansions {
             Step::WriteEniConfig { zone, subnet, security_groups } => {
                 self.cluster.write_eni_config(zone, subnet, security_groups).await
             }
+            Step::WithdrawEniConfig { zone, subnet } => self.cluster.withdraw_eni_config(zone, subnet).await,
             Step::AssociateBlock { .. }
             | Step::CreateSubnet { .. }
             | Step::AssociateRouteTable { .. }
-            | Step::Tag { .. } => {
-                match cloud::carry_out(&self.ec2, name, step).await {
-                    // Somebody else has just done it, or the answer was lost: the next look says.
-                    Err(Ec2Error { class: ErrorClass::Conflict | ErrorClass::Uncertain, .. }) | Ok(()) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            | Step::Tag { .. }
+            | Step::CloseSubnet { .. }
+            | Step::DeleteSubnet { .. }
+            | Step::DisassociateBlock { .. } => match cloud::carry_out(&self.ec2, name, step).await {
+                // Somebody else has just done it, or the answer was lost: the next look says.
+                Err(Ec2Error { class: ErrorClass::Conflict | ErrorClass::Uncertain, .. }) | Ok(()) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
@@ -189,13 +253,19 @@ impl Expansions {
         }
         let severity = match after.phase {
             ExpansionPhase::Refused | ExpansionPhase::Stuck => Severity::Warning,
-            ExpansionPhase::Proposed | ExpansionPhase::Running | ExpansionPhase::Ready | ExpansionPhase::Done => {
-                Severity::Normal
-            }
+            ExpansionPhase::Proposed
+            | ExpansionPhase::Running
+            | ExpansionPhase::Ready
+            | ExpansionPhase::Done
+            | ExpansionPhase::Withdrawing
+            | ExpansionPhase::Withdrawn => Severity::Normal,
         };
-        let reason = format!("Expansion{:?}", after.phase);
+        self.record(object, severity, format!("Expansion{:?}", after.phase), after.now.clone());
+    }
+
+    fn record(&self, object: &Expansion, severity: Severity, reason: String, message: String) {
         let regarding = object.object_ref(&());
-        self.recorder.record(Occurrence { regarding, severity, reason, message: after.now.clone(), name: None });
+        self.recorder.record(Occurrence { regarding, severity, reason, message, name: None });
     }
 }
 

@@ -4,7 +4,7 @@ use freeboard_capacity::Weight;
 use freeboard_capacity::carry_out::{Part, State, Step};
 use freeboard_ec2::{Ec2Error, ErrorClass};
 use freeboard_kubernetes::conditions::{Condition, ConditionStatus};
-use freeboard_kubernetes::resources::{ExpansionPart, ExpansionPhase, ExpansionStatus, PartState};
+use freeboard_kubernetes::resources::{ExpansionPart, ExpansionPhase, ExpansionSpec, ExpansionStatus, PartState};
 use jiff::Timestamp;
 
 /// Why something could not be done or looked at.
@@ -39,6 +39,30 @@ impl From<Ec2Error> for Trouble {
             error.to_string()
         };
         Self { sentence, is_for_people }
+    }
+}
+
+/// What is to become of an expansion, by what people have said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// It waits to be approved.
+    Wait,
+    /// It is carried out.
+    CarryOut,
+    /// It was approved, and is taken back.
+    Withdraw,
+    /// It was never approved, so nothing was made for it.
+    Forget,
+}
+
+impl Intent {
+    pub(crate) fn of(spec: &ExpansionSpec) -> Self {
+        match (spec.approved, spec.withdrawn) {
+            (false, false) => Self::Wait,
+            (true, false) => Self::CarryOut,
+            (true, true) => Self::Withdraw,
+            (false, true) => Self::Forget,
+        }
     }
 }
 
@@ -79,33 +103,19 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// By what a look has shown.
-    pub(crate) fn of(approved: bool, looked: Looked) -> Self {
+    pub(crate) fn of(intent: Intent, looked: Looked) -> Self {
         let Looked { parts, pods, objections } = looked;
-        let (made, last) = match parts.split_last() {
-            Some((last, made)) => (made, Some(last)),
-            None => (parts.as_slice(), None),
-        };
-        let is_made = made.iter().all(|part| matches!(part.state, State::Done { .. }));
-        let is_used = last.is_some_and(|part| matches!(part.state, State::Done { .. }));
-        let stuck = parts.iter().find_map(|part| match &part.state {
-            State::Stuck { reason } => Some(reason.clone()),
-            State::Done { .. } | State::Due(_) | State::Waits { .. } => None,
-        });
-        let open = parts.iter().find_map(|part| match &part.state {
-            State::Due(step) => Some(step.to_string()),
-            State::Waits { reason } => Some(reason.clone()),
-            State::Done { .. } | State::Stuck { .. } => None,
-        });
-        let used = last.map(|part| detail(&part.state)).unwrap_or_default();
-        let (phase, now) = match (approved, stuck) {
-            (_, Some(reason)) => (ExpansionPhase::Stuck, reason),
-            (false, None) => (
+        let (phase, now) = match (intent, first_stuck(&parts)) {
+            (Intent::Forget, _) => {
+                (ExpansionPhase::Withdrawn, "it was never approved, and nothing was made for it".to_owned())
+            }
+            (Intent::Wait | Intent::CarryOut | Intent::Withdraw, Some(reason)) => (ExpansionPhase::Stuck, reason),
+            (Intent::Wait, None) => (
                 ExpansionPhase::Proposed,
                 "it waits to be approved: freeboard expand --approve NAME, or set spec.approved".to_owned(),
             ),
-            (true, None) if is_made && is_used => (ExpansionPhase::Done, used),
-            (true, None) if is_made => (ExpansionPhase::Ready, used),
-            (true, None) => (ExpansionPhase::Running, open.unwrap_or_default()),
+            (Intent::CarryOut, None) => made(&parts),
+            (Intent::Withdraw, None) => withdrawn(&parts),
         };
         let refused = objections.iter().find(|objection| objection.forbids);
         let (phase, now) = refused.map_or((phase, now), |one| (ExpansionPhase::Refused, one.sentence.clone()));
@@ -114,11 +124,13 @@ impl Outcome {
     }
 
     /// It could not even be looked at.
-    pub(crate) fn unlooked(approved: bool, trouble: Trouble) -> Self {
-        let phase = match (approved, trouble.is_for_people) {
-            (false, _) => ExpansionPhase::Proposed,
-            (true, true) => ExpansionPhase::Stuck,
-            (true, false) => ExpansionPhase::Running,
+    pub(crate) fn unlooked(intent: Intent, trouble: Trouble) -> Self {
+        let phase = match (intent, trouble.is_for_people) {
+            (Intent::Wait, _) => ExpansionPhase::Proposed,
+            (Intent::Forget, _) => ExpansionPhase::Withdrawn,
+            (Intent::CarryOut | Intent::Withdraw, true) => ExpansionPhase::Stuck,
+            (Intent::CarryOut, false) => ExpansionPhase::Running,
+            (Intent::Withdraw, false) => ExpansionPhase::Withdrawing,
         };
         Self { phase, now: trouble.sentence.clone(), trouble: Some(trouble), ..Self::default() }
     }
@@ -148,6 +160,44 @@ impl Outcome {
         let pods = pods.unwrap_or(before.pods);
         ExpansionStatus { observed_generation: generation, phase, now, pods, parts, objections, conditions }
     }
+}
+
+/// What people have to do something about.
+fn first_stuck(parts: &[Part]) -> Option<String> {
+    parts.iter().find_map(|part| match &part.state {
+        State::Stuck { reason } => Some(reason.clone()),
+        State::Done { .. } | State::Due(_) | State::Waits { .. } => None,
+    })
+}
+
+/// What is done next, or waited for.
+fn first_open(parts: &[Part]) -> Option<String> {
+    parts.iter().find_map(|part| match &part.state {
+        State::Due(step) => Some(step.to_string()),
+        State::Waits { reason } => Some(reason.clone()),
+        State::Done { .. } | State::Stuck { .. } => None,
+    })
+}
+
+/// How far an expansion is that is carried out; its last part is the first pod.
+fn made(parts: &[Part]) -> (ExpansionPhase, String) {
+    let Some((last, before)) = parts.split_last() else { return (ExpansionPhase::Running, String::new()) };
+    if let Some(open) = first_open(before) {
+        return (ExpansionPhase::Running, open);
+    }
+    let phase = match last.state {
+        State::Done { .. } => ExpansionPhase::Done,
+        State::Due(_) | State::Waits { .. } | State::Stuck { .. } => ExpansionPhase::Ready,
+    };
+    (phase, detail(&last.state))
+}
+
+/// How far an expansion is that is taken back; its last part is the block, which goes last or stays with what is in it.
+fn withdrawn(parts: &[Part]) -> (ExpansionPhase, String) {
+    if let Some(open) = first_open(parts) {
+        return (ExpansionPhase::Withdrawing, open);
+    }
+    (ExpansionPhase::Withdrawn, parts.last().map(|part| detail(&part.state)).unwrap_or_default())
 }
 
 fn shown(part: &Part, before: &ExpansionStatus, now: Timestamp) -> ExpansionPart {

@@ -20,6 +20,8 @@ use crate::stage::{Outcome, Stage, require};
 const WORLD: &str = include_str!("expansions.yaml");
 /// The calls that change something, in the order in which an expansion makes them.
 const CHANGES: [&str; 4] = ["AssociateVpcCidrBlock", "CreateSubnet", "AssociateRouteTable", "CreateTags"];
+/// Those that take something back.
+const WITHDRAWALS: [&str; 2] = ["DeleteSubnet", "DisassociateVpcCidrBlock"];
 /// Calls for a block with two subnets, one of which gets a route table.
 const STEPS: u64 = 6;
 
@@ -33,11 +35,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn trial(test: fn(&Stage) -> Outcome) -> impl FnOnce() -> Result<(), Failed> {
+pub(crate) fn trial(test: fn(&Stage) -> Outcome) -> impl FnOnce() -> Result<(), Failed> {
     move || Stage::set_in(WORLD).and_then(|stage| test(&stage)).map_err(|error| Failed::from(error.to_string()))
 }
 
-fn start(stage: &Stage, name: &str) -> Outcome<Program> {
+pub(crate) fn start(stage: &Stage, name: &str) -> Outcome<Program> {
     let environment = [
         ("AWS_ENDPOINT_URL_EC2", stage.lab().ec2_endpoint()),
         ("AWS_REGION", stage.lab().region().to_owned()),
@@ -47,7 +49,7 @@ fn start(stage: &Stage, name: &str) -> Outcome<Program> {
     stage.start_controller_in(name, 8081, &["--expansions"], &environment)
 }
 
-fn expansions(stage: &Stage) -> Api<Expansion> {
+pub(crate) fn expansions(stage: &Stage) -> Api<Expansion> {
     Api::all(stage.client.clone())
 }
 
@@ -67,14 +69,15 @@ fn spec(vpc: &str, block: &str, table: &str, approved: bool) -> ExpansionSpec {
         means: ExpansionMeans::Tag,
         security_groups: Vec::new(),
         approved,
+        withdrawn: false,
     }
 }
 
-fn in_first_vpc(block: &str, approved: bool) -> ExpansionSpec {
+pub(crate) fn in_first_vpc(block: &str, approved: bool) -> ExpansionSpec {
     spec("vpc-0f3a9ca141c0acd04", block, "rtb-0f9e8d7c6b5a41302", approved)
 }
 
-fn create(stage: &Stage, name: &str, spec: ExpansionSpec) -> Outcome {
+pub(crate) fn create(stage: &Stage, name: &str, spec: ExpansionSpec) -> Outcome {
     stage.do_it(expansions(stage).create(&PostParams::default(), &Expansion::new(name, spec))).map(drop)
 }
 
@@ -83,11 +86,11 @@ fn approve(stage: &Stage, name: &str) -> Outcome {
     stage.do_it(expansions(stage).patch(name, &PatchParams::default(), &patch)).map(drop)
 }
 
-fn status(stage: &Stage, name: &str) -> Outcome<ExpansionStatus> {
+pub(crate) fn status(stage: &Stage, name: &str) -> Outcome<ExpansionStatus> {
     Ok(stage.do_it(expansions(stage).get(name))?.status.unwrap_or_default())
 }
 
-fn wait_for_phase(stage: &Stage, name: &str, phase: ExpansionPhase) -> Outcome<ExpansionStatus> {
+pub(crate) fn wait_for_phase(stage: &Stage, name: &str, phase: ExpansionPhase) -> Outcome<ExpansionStatus> {
     stage.wait(format!("{name} is {phase:?}"), |stage| {
         let status = status(stage, name)?;
         let is_there = status.phase == phase && !status.now.is_empty();
@@ -96,13 +99,13 @@ fn wait_for_phase(stage: &Stage, name: &str, phase: ExpansionPhase) -> Outcome<E
     status(stage, name)
 }
 
-fn changes(stage: &Stage) -> u64 {
+pub(crate) fn changes(stage: &Stage) -> u64 {
     let calls = stage.lab().server().calls();
-    CHANGES.iter().filter_map(|action| calls.get(action)).map(|count| count.calls).sum()
+    CHANGES.iter().chain(&WITHDRAWALS).filter_map(|action| calls.get(action)).map(|count| count.calls).sum()
 }
 
 /// What the cloud has of an expansion's block: subnets, those with the table, those with the tag.
-fn made(stage: &Stage, spec: &ExpansionSpec) -> Outcome<(usize, usize, usize, usize)> {
+pub(crate) fn made(stage: &Stage, spec: &ExpansionSpec) -> Outcome<(usize, usize, usize, usize)> {
     let block: Cidr = spec.block.parse()?;
     Ok(stage.lab().server().with_cloud(|cloud, _| {
         let vpcs = cloud.describe_vpcs(&Describe::default()).map(|page| page.items).unwrap_or_default();

@@ -6,6 +6,7 @@
 mod expansions;
 mod outlook;
 mod stage;
+mod withdrawal;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ),
     ];
     trials.extend(expansions::trials());
+    trials.extend(withdrawal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

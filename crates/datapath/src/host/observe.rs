@@ -100,7 +100,8 @@ impl ObservedHost {
         witnesses
     }
 
-    pub(super) fn main_routes(&self) -> impl Iterator<Item = &Route> {
+    /// The routes of the main table.
+    pub fn main_routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.get(&MAIN_TABLE).into_iter().flatten()
     }
 

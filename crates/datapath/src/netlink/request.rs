@@ -254,6 +254,10 @@ fn write_veth(w: &mut Writer, veth: &Veth) {
         w.text(k::IFLA_IFNAME, &end.name);
         w.attribute(k::IFLA_ADDRESS, &end.mac.bytes());
         w.number(k::IFLA_MTU, veth.mtu_bytes);
+        // The kernel else makes a queue per processor, takes all but one back, and waits for every processor to notice, twice
+        // per pair and with the routing lock held.
+        w.number(k::IFLA_NUM_TX_QUEUES, 1);
+        w.number(k::IFLA_NUM_RX_QUEUES, 1);
         if let Some(namespace) = &end.namespace {
             w.attribute(k::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
         }

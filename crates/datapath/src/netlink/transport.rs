@@ -53,7 +53,7 @@ impl Transport {
             Ok(socket)
         };
         let socket = open().map_err(DatapathError::io("open a netlink socket"))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; RECEIVE_BYTES] })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BYTES) })
     }
 
     /// Makes the kernel honour filters in requests for lists, and refuse what it does not understand.
@@ -76,11 +76,10 @@ impl Transport {
 
     /// Receives one datagram and shows each of its answers.
     pub(crate) fn receive(&mut self, mut show: impl FnMut(Answer<'_>)) -> Result<(), DatapathError> {
-        let length = self
-            .socket
-            .recv(&mut &mut self.buffer[..], 0)
-            .map_err(DatapathError::io("receive from the kernel by netlink"))?;
-        for message in Messages(&self.buffer[..length]) {
+        // Not zeroed first: most answers touch one page of the sixteen, and a short-lived process pays for each page.
+        self.buffer.clear();
+        self.socket.recv(&mut self.buffer, 0).map_err(DatapathError::io("receive from the kernel by netlink"))?;
+        for message in Messages(&self.buffer) {
             show(answer(message));
         }
         Ok(())

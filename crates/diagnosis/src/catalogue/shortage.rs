@@ -102,6 +102,22 @@ findings! {
     ];
     apart_from: [Exhaustion, Throttling];
 
+    NODE_BLOCK_EXHAUSTED = "NodeBlockExhausted", Broken, "Every block of pod addresses that the node has of its own is full";
+    means: "The node gives its pods addresses out of its own blocks (Node.spec.podCIDRs), and each address is held by a pod, while the kubelet still accepts more pods. A block is sized for the node's max-pods when the node comes up, and does not grow.";
+    remedies: [
+        "Let the kubelet accept only as many pods as there are addresses." => ["kubelet --max-pods={max_pods} …"],
+        "Let new nodes have larger blocks, or add nodes." => [],
+    ];
+    apart_from: [CoolDown];
+
+    NODE_BLOCK_MISSING = "NodeBlockMissing", Broken, "The node has no block of pod addresses that gives any";
+    means: "The node gives its pods addresses out of its own blocks (Node.spec.podCIDRs), and it has none, or all of them are being drained. The controller that gives blocks to nodes says in events on the Node which range is short.";
+    remedies: [
+        "Look for the reason in the events of the Node." => ["kubectl describe node {node}"],
+        "Give the cluster a range with room." => [],
+    ];
+    apart_from: [];
+
     NO_SUBNET_ALLOWED = "NoSubnetAllowed", Broken, "No subnet of the node's zone is allowed for pods";
     means: "The tags `kubernetes.io/role/cni` and `cni.networking.k8s.aws/cluster/<name>` leave no subnet of the zone in which the agent may create an interface. The subnet of the node's own interface is allowed unless it is tagged 0; every other subnet only when it is tagged 1.";
     remedies: [

@@ -122,7 +122,9 @@ fn subnet(facts: &mut Facts, document: &mut Document<'_>, value: &Value) {
         vpc: text(value, &["VpcId"]).map(VpcId::new),
         cni_role: tag(value, "kubernetes.io/role/cni").map(str::to_owned),
     };
-    let citation = document.cite(Kind::Ec2Subnets, id);
+    // The line of the block tells people more than that of the id.
+    let block = text(value, &["CidrBlock"]).unwrap_or(id);
+    let citation = document.cite(Kind::Ec2Subnets, block);
     add_subnet(facts, SubnetId::new(id), read, citation);
 }
 

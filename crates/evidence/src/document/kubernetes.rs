@@ -205,7 +205,9 @@ fn event(collector: &mut Collector, document: &mut Document<'_>, value: &Value) 
     let first = time(value, &["firstTimestamp"]).or_else(|| time(value, &["eventTime"]));
     let last = time(value, &["lastTimestamp"]).or_else(|| time(value, &["series", "lastObservedTime"])).or(first);
     let count = number(value, &["count"]).or_else(|| number(value, &["series", "count"])).unwrap_or(1);
-    let line = document.find(message.split(['"', '\n']).next().unwrap_or_default());
+    // A message may stand in the text with escapes; the event's name does not.
+    let named = document.find(self::name(value));
+    let line = document.find(message.split(['"', '\n']).next().unwrap_or_default()).or(named);
     let file = Arc::clone(document.file);
     note(collector, &Message { file: &file, line, kind: Kind::Events, text: &whole, about, first, last, count });
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod autoscaler;
+mod collected;
 mod ec2;
 mod google;
 mod kubernetes;
@@ -21,6 +22,10 @@ use crate::{excerpt, tree};
 
 /// Nested lists deeper than this are not a dump.
 const DEEPEST: u8 = 8;
+/// How far a word is looked for: objects come in the order of the text, and none is larger than an API server takes.
+const FARTHEST_BYTES: usize = 4 << 20;
+/// How much of the text around a word may be quoted.
+const QUOTED_BYTES: usize = 1024;
 
 /// A document while it is read: its file, and where things stand in it.
 pub(crate) struct Document<'a> {
@@ -29,6 +34,8 @@ pub(crate) struct Document<'a> {
     /// Up to where things were found, and the line there: objects come in the order of the text.
     cursor: usize,
     line: u64,
+    /// Whether the text is one line, so that to name it says nothing.
+    is_one_line: bool,
     /// Whether the text breaks off.
     pub(crate) truncated: bool,
     /// The command that printed it, where a transcript shows it.
@@ -38,7 +45,8 @@ pub(crate) struct Document<'a> {
 impl<'a> Document<'a> {
     fn new(part: &Part<'a>, truncated: bool) -> Self {
         let Part { file, text, first_line, command } = *part;
-        Self { file, text, cursor: 0, line: first_line, truncated, command }
+        let is_one_line = part.is_whole() && !text.trim_end().contains('\n');
+        Self { file, text, cursor: 0, line: first_line, is_one_line, truncated, command }
     }
 
     /// The name after `describe` in the command, for answers that were cut to a few keys.
@@ -47,37 +55,55 @@ impl<'a> Document<'a> {
         words.nth(1).filter(|name| !name.starts_with(['-', '|', '$']))
     }
 
-    /// A citation of the place where `word` stands next.
+    /// A citation of the place where `word` stands next by itself, and not as a part of a longer name or of an ARN.
     pub(crate) fn cite(&mut self, kind: Kind, word: &str) -> Citation {
-        let line = self.find(word);
-        let excerpt = match line {
-            Some(_) => excerpt::around(self.line_at_cursor(), word),
-            None => word.into(),
-        };
-        Citation { file: Arc::clone(self.file), line, kind, excerpt }
+        let is_found = self.seek(word, is_alone) || self.seek(word, |_, _| true);
+        let excerpt = if is_found { excerpt::around(self.around_cursor(), word) } else { word.into() };
+        Citation { file: Arc::clone(self.file), line: self.line_if(is_found), kind, excerpt }
     }
 
-    /// The line where `word` stands next, from the last one found on, or from the start again.
+    /// The line where `word` stands next, from the last one found on.
     pub(crate) fn find(&mut self, word: &str) -> Option<u64> {
-        if word.is_empty() {
-            return None;
-        }
-        let rest = self.text.get(self.cursor..)?;
-        if let Some(found) = memchr::memmem::find(rest.as_bytes(), word.as_bytes()) {
-            let passed = rest.as_bytes().get(..found)?;
-            self.line += u64::try_from(memchr::memchr_iter(b'\n', passed).count()).unwrap_or(0);
-            self.cursor += found;
-            return Some(self.line);
-        }
-        None
+        let is_found = self.seek(word, |_, _| true);
+        self.line_if(is_found)
     }
 
-    fn line_at_cursor(&self) -> &'a str {
-        let before = self.text.get(..self.cursor).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |index| index + 1);
-        let line = self.text.get(start..).unwrap_or_default();
-        line.split('\n').next().unwrap_or_default().trim()
+    fn line_if(&self, is_found: bool) -> Option<u64> {
+        (is_found && !self.is_one_line).then_some(self.line)
     }
+
+    /// Moves to where `word` stands next between bytes that `fits` accepts, if that is not far.
+    fn seek(&mut self, word: &str, fits: impl Fn(Option<u8>, Option<u8>) -> bool) -> bool {
+        let bytes = self.text.as_bytes();
+        let end = bytes.len().min(self.cursor.saturating_add(FARTHEST_BYTES));
+        let Some(near) = bytes.get(self.cursor..end).filter(|_| !word.is_empty()) else { return false };
+        let is_it = |at: &usize| {
+            let start = self.cursor + at;
+            let before = start.checked_sub(1).and_then(|index| bytes.get(index)).copied();
+            fits(before, bytes.get(start + word.len()).copied())
+        };
+        let Some(found) = memchr::memmem::find_iter(near, word.as_bytes()).find(is_it) else { return false };
+        let passed = near.get(..found).unwrap_or_default();
+        self.line += u64::try_from(memchr::memchr_iter(b'\n', passed).count()).unwrap_or(0);
+        self.cursor += found;
+        true
+    }
+
+    /// The line that the cursor is in, or as much of a long one as may be quoted.
+    fn around_cursor(&self) -> &'a str {
+        let start = self.text.floor_char_boundary(self.cursor.saturating_sub(QUOTED_BYTES));
+        let end = self.text.ceil_char_boundary(self.cursor.saturating_add(QUOTED_BYTES).min(self.text.len()));
+        let before = self.text.get(start..self.cursor).unwrap_or_default();
+        let start = before.rfind('\n').map_or(start, |index| start + index + 1);
+        self.text.get(start..end).unwrap_or_default().split('\n').next().unwrap_or_default().trim()
+    }
+}
+
+/// Whether what stands before and after a word is no part of the same name, number, block or ARN.
+fn is_alone(before: Option<u8>, after: Option<u8>) -> bool {
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    // A key and its value may stand without a blank between them; an ARN and a path may not be taken for one.
+    !before.is_some_and(goes_on) && !after.is_some_and(goes_on)
 }
 
 /// A whole text, or a part of a transcript.
@@ -228,6 +254,7 @@ pub(crate) fn dispatch(collector: &mut Collector, document: &mut Document<'_>, v
                 || trail::read(collector, document, value)
                 || google::read(collector, document, value)
                 || autoscaler::read(collector, document, value)
+                || collected::read(collector, document, value)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }

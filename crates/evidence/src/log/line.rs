@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use freeboard_diagnosis::Kind;
 use jiff::Timestamp;
-use serde_json::Value;
+
+use super::entry::{self, Value};
 
 /// One line, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ const CALLERS: [(&str, Kind); 21] = [
 pub(crate) fn parse(text: &str) -> Line<'_> {
     let text = text.trim_end_matches(['\r', '\n']).trim_start_matches('\0');
     // `kubectl logs --prefix` puts the pod before each line; a container runtime puts time, stream and a flag.
-    let (text, container_time) = container(text);
+    let (text, container_time) = if text.starts_with('{') { (text, None) } else { container(text) };
     let text = text.strip_prefix("[pod/").and_then(|rest| Some(rest.split_once("] ")?.1)).unwrap_or(text);
     let mut line = if text.starts_with('{') { json(text) } else { plain(text) };
     line.time = line.time.or(container_time);
@@ -73,41 +74,26 @@ fn container(text: &str) -> (&str, Option<Timestamp>) {
 
 /// JSON lines: of the agents (`level`, `ts`, `caller`, `msg`), of Docker (`log`, `time`), of tracing (`fields`).
 fn json(text: &str) -> Line<'_> {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
-        return torn(text);
-    };
-    let find = |names: &[&str]| names.iter().find_map(|name| object.get(*name)).cloned();
-    let time = match find(&["ts", "time", "timestamp"]) {
-        Some(Value::String(time)) => timestamp(&time),
+    let Some(entry) = entry::read(text) else { return torn(text) };
+    let time = match entry.times.iter().flatten().next() {
+        Some(Value::Text(time)) => timestamp(time),
         // zap's default: seconds with a fraction.
-        Some(Value::Number(seconds)) => seconds.as_f64().and_then(from_seconds),
-        _ => None,
+        Some(Value::Number(seconds)) => from_seconds(*seconds),
+        Some(Value::Object(_) | Value::Other) | None => None,
     };
-    let caller = object.get("caller").and_then(Value::as_str).unwrap_or_default();
-    let mut message = match find(&["msg", "message", "log"]) {
-        Some(Value::String(message)) => message,
-        _ => match object.get("fields").and_then(|fields| fields.get("message")).and_then(Value::as_str) {
-            Some(message) => message.to_owned(),
-            // An entry of a cloud log, or another object on one line: a document.
-            None => return Line { time, ..bare(text) },
-        },
+    let [plain, _, docker] = &entry.messages;
+    let is_log = time.is_some() && (plain.is_some() || docker.is_some() || entry.has_level);
+    let message = match entry.messages.into_iter().flatten().next() {
+        Some(Value::Text(message)) => Some(message),
+        Some(Value::Number(_) | Value::Object(_) | Value::Other) | None => entry.inner_message,
     };
+    // An entry of a cloud log, or another object on one line, is a document.
+    let Some(mut message) = message else { return Line { time, ..bare(text) } };
     // Freeboard writes ids and errors as fields of their own.
-    for (name, value) in &object {
-        if let (false, Value::String(value)) = (
-            matches!(
-                name.as_str(),
-                "level" | "ts" | "caller" | "msg" | "message" | "log" | "time" | "timestamp" | "stream"
-            ),
-            value,
-        ) {
-            message.push_str(&format!(" {name}=\"{value}\""));
-        }
+    for (name, value) in &entry.others {
+        message.to_mut().push_str(&format!(" {name}=\"{value}\""));
     }
-    let kind = of_caller(caller);
-    let is_log =
-        time.is_some() && (object.contains_key("msg") || object.contains_key("log") || object.contains_key("level"));
-    Line { time, kind, message: Cow::Owned(message), host: None, is_log }
+    Line { time, kind: of_caller(entry.caller.as_deref().unwrap_or_default()), message, host: None, is_log }
 }
 
 /// A JSON line that breaks off, or two that were written into one another.
@@ -240,6 +226,10 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
         && text.as_bytes().get(10).is_some_and(|byte| b"T ".contains(byte));
     if !is_date {
         return None;
+    }
+    // What nearly every log has needs no repair.
+    if let Ok(time) = text.parse() {
+        return Some(time);
     }
     let (time, offset) = match text.get(19..)?.find(['+', '-']) {
         Some(index) => text.split_at_checked(19 + index)?,

@@ -4,11 +4,13 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use freeboard_address::{EniId, InstanceId, NodeName, SubnetId, VpcId};
-use freeboard_diagnosis::{Citation, Identity, Kind, PoolSample, Sighting};
+use freeboard_diagnosis::{Citation, Identity, Kind, PoolSample};
+use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::line::{Line, parse};
 use super::matcher::{MATCHER, Sightings};
+use super::usual::{Remembered, Usual};
 use crate::collector::Collector;
 use crate::{excerpt, subject};
 
@@ -24,6 +26,7 @@ struct Scan<'a> {
     file: &'a Arc<str>,
     kind: Kind,
     sightings: Sightings,
+    remembered: Remembered,
     identity: Identity,
     /// Lines before the block.
     lines_before: u64,
@@ -40,6 +43,7 @@ pub(crate) fn scan(collector: &mut Collector, file: &Arc<str>, kind: Kind, input
         file,
         kind,
         sightings: Sightings::default(),
+        remembered: Remembered::default(),
         identity: Identity { node: node_in_path(file), ..Identity::default() },
         lines_before: 0,
         long_lines: 0,
@@ -137,28 +141,56 @@ impl Scan<'_> {
         let mut from = 0;
         let mut counted = 0;
         let mut line = self.lines_before;
-        while let Some(end_of_match) = bytes.get(from..).and_then(|rest| MATCHER.first_end(rest)) {
-            let at = from + end_of_match;
-            let start = memrchr(b'\n', &bytes[..at]).map_or(0, |index| index + 1);
-            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |index| at + index);
-            line += u64::try_from(memchr_iter(b'\n', &bytes[counted..start]).count()).unwrap_or(0);
-            counted = start;
+        while let Some(piece) = MATCHER.first_piece(bytes, from) {
+            // Whatever stands before this line was looked at already.
+            let start = memrchr(b'\n', &bytes[from..piece.start]).map_or(from, |index| from + index + 1);
+            let end = memchr(b'\n', &bytes[piece.end..]).map_or(bytes.len(), |index| piece.end + index);
+            from = (end + 1).min(bytes.len());
             let whole = &bytes[start..end.min(start + LONGEST_LINE_BYTES)];
-            // A piece may stand in a line without a signal; that is cheaper to see than to parse the line.
-            if MATCHER.is_signal_in(whole) {
-                self.line(&String::from_utf8_lossy(whole), line + 1);
+            let usual = Usual::of(whole);
+            if usual.is_some_and(|usual| self.is_nothing_new(&usual)) {
+                continue;
             }
-            from = end;
+            line += count(&bytes[counted..start]);
+            counted = start;
+            let shown = self.line(whole, line + 1);
+            if let Some((usual, shown)) = usual.zip(shown) {
+                self.remembered.put(usual.rest, shown);
+            }
         }
-        self.lines_before = line + u64::try_from(memchr_iter(b'\n', &bytes[counted..]).count()).unwrap_or(0);
+        self.lines_before = line + count(&bytes[counted..]);
     }
 
-    fn line(&mut self, text: &str, number: u64) {
-        let line = parse(text);
-        self.clock(&line);
+    /// Takes what a line tells again, if it only does that.
+    fn is_nothing_new(&mut self, usual: &Usual<'_>) -> bool {
+        if let Some(sample) = usual.counts() {
+            self.clock(sample.at);
+            self.sample(sample);
+            return true;
+        }
+        let Some(shown) = self.remembered.get(usual.rest) else { return false };
+        if !shown.is_empty() {
+            let time = usual.time();
+            shown.iter().for_each(|place| self.sightings.again(*place, time));
+            self.clock(time);
+        }
+        true
+    }
+
+    /// Looks at a line, and gives the places of what it shows; none when it also told of the circumstances, which may change.
+    fn line(&mut self, bytes: &[u8], number: u64) -> Option<Vec<usize>> {
+        // A piece may stand in a line without a signal; that is cheaper to see than to parse the line.
+        if !MATCHER.is_signal_in(bytes) {
+            return Some(Vec::new());
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let line = parse(&text);
+        self.clock(line.time);
         let mut subject = None;
+        let mut shown = Some(Vec::new());
         for signal in MATCHER.signals_in(&line.message) {
             if self.context(signal.text, &line) {
+                shown = None;
                 continue;
             }
             let subject = subject.get_or_insert_with(|| {
@@ -166,24 +198,22 @@ impl Scan<'_> {
                 subject.node = subject.node.or_else(|| line.host.map(NodeName::new));
                 subject
             });
-            self.sightings.add(Sighting {
-                signal,
-                subject: subject.clone(),
-                count: 1,
-                first: line.time,
-                last: line.time,
-                citation: Citation {
-                    file: Arc::clone(self.file),
-                    line: Some(number),
-                    kind: line.kind.unwrap_or(self.kind),
-                    excerpt: excerpt::around(&line.message, signal.text),
-                },
+            let (file, kind) = (self.file, line.kind.unwrap_or(self.kind));
+            let place = self.sightings.add(signal, subject, line.time, || Citation {
+                file: Arc::clone(file),
+                line: Some(number),
+                kind,
+                excerpt: excerpt::around(&line.message, signal.text),
             });
+            if let Some(shown) = &mut shown {
+                shown.push(place);
+            }
         }
+        shown
     }
 
-    fn clock(&mut self, line: &Line<'_>) {
-        let Some(time) = line.time else { return };
+    fn clock(&mut self, time: Option<Timestamp>) {
+        let Some(time) = time else { return };
         let identity = &mut self.identity;
         if identity.last.is_some_and(|last| last.as_second() - time.as_second() > CLOCK_STEP_SECONDS) {
             identity.clock_steps += 1;
@@ -200,7 +230,7 @@ impl Scan<'_> {
             subject::after(message, mark, |byte| !byte.is_ascii_whitespace() && byte != b'"' && byte != b',')
         };
         match signal {
-            "IP stats" => self.sample(line),
+            "IP stats" => self.counts(line),
             "Found subnet-id:" => identity.subnet = value("Found subnet-id: ").map(SubnetId::new),
             "Found vpc-id:" => identity.vpc = value("Found vpc-id: ").map(VpcId::new),
             "Found instance-id:" => identity.instance = value("Found instance-id: ").map(InstanceId::new),
@@ -236,11 +266,14 @@ impl Scan<'_> {
     }
 
     /// `IP stats for Network Card 0 - total IPs: 12, assigned IPs: 12, cooldown IPs: 0`
-    fn sample(&mut self, line: &Line<'_>) {
+    fn counts(&mut self, line: &Line<'_>) {
         let number = |mark: &str| subject::after(&line.message, mark, |byte| byte.is_ascii_digit())?.parse().ok();
         let counts = (number("total IPs: "), number("assigned IPs: "));
         let (Some(total), Some(assigned)) = counts else { return };
-        let sample = PoolSample { at: line.time, total, assigned, cooling: number("cooldown IPs: ").unwrap_or(0) };
+        self.sample(PoolSample { at: line.time, total, assigned, cooling: number("cooldown IPs: ").unwrap_or(0) });
+    }
+
+    fn sample(&mut self, sample: PoolSample) {
         if sample.free() == 0 && sample.total > 0 {
             if sample.cooling > 0 {
                 self.identity.cooling_sample = Some(sample.clone());
@@ -250,6 +283,11 @@ impl Scan<'_> {
         }
         self.identity.last_sample = Some(sample);
     }
+}
+
+/// How many lines end in the bytes.
+fn count(bytes: &[u8]) -> u64 {
+    u64::try_from(memchr_iter(b'\n', bytes).count()).unwrap_or(0)
 }
 
 /// A node's name in the path, as EC2 names nodes: `…/ip-10-0-208-27.ap-southeast-2.compute.internal/ipamd.log`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Condition, date_time};
 
-/// A block as it is proposed. Once it is approved nothing of it changes any more.
+/// A block as it is proposed. Once it is approved nothing of it changes any more, but that it may be taken back.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "ipam.freeboard.dev",
@@ -25,12 +25,12 @@ use crate::conditions::{Condition, date_time};
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Pods","type":"integer","jsonPath":".status.pods","description":"Pods with an address of the block"}"#,
     printcolumn = r#"{"name":"Now","type":"string","jsonPath":".status.now","description":"What is being done, waited for, or in the way"}"#,
-    doc = "Another block of addresses for a VPC, with a subnet for each zone. Nothing is done before it is approved; then each step is done once, and shown in the status."
+    doc = "Another block of addresses for a VPC, with a subnet for each zone. Nothing is done before it is approved; then each step is done once, and shown in the status. With withdrawn it is undone, as long as nobody uses it."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "!oldSelf.approved || self == oldSelf",
+        "rule": "!oldSelf.approved || (self.approved && self.vpc == oldSelf.vpc && self.block == oldSelf.block && self.subnets == oldSelf.subnets && self.means == oldSelf.means && has(self.securityGroups) == has(oldSelf.securityGroups) && (!has(self.securityGroups) || self.securityGroups == oldSelf.securityGroups))",
         "message": "an approved expansion is not changed any more: delete it and make another one"
     },
     {
@@ -58,6 +58,9 @@ pub struct ExpansionSpec {
     /// Whether it may be carried out.
     #[serde(default)]
     pub approved: bool,
+    /// Whether it is taken back: what was made for it and nobody uses is undone. What is in use stays, and the status says by whom.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 /// A subnet that is to be made.
@@ -129,6 +132,24 @@ pub enum ExpansionPhase {
     Ready,
     /// A pod has an address of the block.
     Done,
+    /// It is being taken back.
+    Withdrawing,
+    /// It is taken back: nothing is left of it but what its status names.
+    Withdrawn,
+}
+
+impl ExpansionPhase {
+    /// Every phase, for metric labels.
+    pub const ALL: [Self; 8] = [
+        Self::Proposed,
+        Self::Refused,
+        Self::Running,
+        Self::Stuck,
+        Self::Ready,
+        Self::Done,
+        Self::Withdrawing,
+        Self::Withdrawn,
+    ];
 }
 
 /// One part of an expansion.

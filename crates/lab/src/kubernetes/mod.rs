@@ -67,14 +67,22 @@ impl Cluster {
     /// # Errors
     /// When a program is missing, cannot be started, or does not answer.
     pub fn start(lab: &Lab, options: ClusterOptions) -> Result<Self, LabError> {
-        wait_for_the_lab_before()?;
-        lab.link_control_plane()?;
-        let control_plane = ControlPlane::start(&options)?;
-        let mut cluster = Self { options, control_plane, nodes: BTreeMap::new() };
+        let mut cluster = Self::start_without_nodes(lab, options)?;
         for machine in lab.machines() {
             cluster.add_node(&machine)?;
         }
         Ok(cluster)
+    }
+
+    /// Brings up a control plane that the lab's machines reach, and no kubelet: what a Node or a Pod is, the caller writes.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_without_nodes(lab: &Lab, options: ClusterOptions) -> Result<Self, LabError> {
+        wait_for_the_lab_before()?;
+        lab.link_control_plane()?;
+        let control_plane = ControlPlane::start(&options)?;
+        Ok(Self { options, control_plane, nodes: BTreeMap::new() })
     }
 
     /// What a client needs to reach the API server: the path of a kubeconfig.
@@ -161,8 +169,16 @@ impl Cluster {
             "data": data,
         });
         self.apply(&map.to_string())?;
-        DEFINITIONS.iter().try_for_each(|definition| self.apply(definition))?;
+        self.define_resources()?;
         self.apply(MANIFEST)
+    }
+
+    /// Defines the kinds of objects that the agent reads and writes.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn define_resources(&self) -> Result<(), LabError> {
+        DEFINITIONS.iter().try_for_each(|definition| self.apply(definition))
     }
 
     /// Kills the API server, as when it is lost; what runs goes on, and nothing new is decided.

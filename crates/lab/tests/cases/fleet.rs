@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
 use freeboard_lab::runtime::CniError;
-use freeboard_lab::{INTERNET_HOST, LabError, Machine, Pod, ping_all};
+use freeboard_lab::{INTERNET_HOST, LabError, Machine, Pod, SteadyPing, ping_all};
 
 use crate::books;
-use crate::steady_ping::SteadyPing;
 use crate::support::{LIMIT, Outcome, Stage, require, wait_until};
 
 /// How long a pod may be refused before the case has failed: longer than the longest outage.
@@ -126,15 +125,19 @@ impl<'a> Fleet<'a> {
             // The very first packet may go while the pod's link is still coming up.
             let echoes = ping_all(pod.namespace(), &targets, LIMIT)?;
             require(echoes.iter().all(|echo| echo.answered), format!("{} reaches {targets:?}", pod.key))?;
-            SteadyPing::start(pod.namespace(), &targets, EVERY)
+            Ok(SteadyPing::start(pod.namespace(), &targets, EVERY)?)
         };
         pods.map(|pod| watch(pod?)).collect()
     }
 
+    /// The pods that live, by address.
+    pub(crate) fn living(&self) -> BTreeMap<Ipv4Addr, String> {
+        self.pods.iter().map(|(name, (_, address))| (*address, name.clone())).collect()
+    }
+
     /// What must hold when the case has come to rest; see [`books::close`].
     pub(crate) fn close(&self) -> Outcome {
-        let living = self.pods.iter().map(|(name, (_, address))| (*address, name.clone())).collect();
-        books::close(self.stage, &self.machine, &living)
+        books::close(self.stage, &self.machine, &self.living())
     }
 }
 
@@ -143,7 +146,7 @@ pub(crate) fn never_silent(watched: Vec<SteadyPing>) -> Outcome {
     for watch in watched {
         for steady in watch.stop()? {
             let what = steady.to_string();
-            require(steady.sent > 0 && steady.lost == 0, what)?;
+            require(steady.sent > 0 && steady.lost_at.is_empty(), what)?;
         }
     }
     Ok(())

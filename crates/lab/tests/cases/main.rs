@@ -9,8 +9,6 @@ mod cloud;
 mod fleet;
 mod growth;
 mod node;
-#[path = "../support/steady_ping.rs"]
-mod steady_ping;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -53,7 +53,7 @@ pub(crate) fn play(stage: &Stage) -> Outcome {
     let said = freeboard(&cluster, &["expand", "more", "--approve", "--wait"])?;
     eprintln!("{said}");
     running(&cluster, PODS)?;
-    eprintln!("all pods run {:.1} s after the approval", approved.elapsed().as_secs_f64());
+    view::tell_time("with one approval", approved.elapsed());
     let all = pods(&cluster)?;
     require(early.is_subset(&all), format!("pods that had an address keep it: {early:?}, {all:?}"))?;
     let secondary = all.iter().filter(|(_, address)| address.octets()[0] == 100).count();
@@ -85,7 +85,7 @@ fn start_controller(stage: &Stage, cluster: &Cluster) -> Outcome<Program> {
 }
 
 /// What `cargo xtask test` has built.
-fn program(name: &str) -> Outcome<PathBuf> {
+pub(crate) fn program(name: &str) -> Outcome<PathBuf> {
     let directory = std::env::var_os("FREEBOARD_PROGRAMS")
         .ok_or("FREEBOARD_PROGRAMS is not set: run the tests with `cargo xtask test`, which builds the programs")?;
     Ok(PathBuf::from(directory).join(name))
@@ -104,7 +104,7 @@ fn freeboard(cluster: &Cluster, arguments: &[&str]) -> Outcome<String> {
 }
 
 /// The pods that run, each with its address.
-fn pods(cluster: &Cluster) -> Outcome<BTreeSet<(String, Ipv4Addr)>> {
+pub(crate) fn pods(cluster: &Cluster) -> Outcome<BTreeSet<(String, Ipv4Addr)>> {
     let list = get(cluster, &["pods", "-l", "app=web", "--field-selector", "status.phase=Running"])?;
     let named = |pod: &Value| {
         let name = pod["metadata"]["name"].as_str()?.to_owned();

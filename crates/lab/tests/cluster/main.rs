@@ -38,6 +38,8 @@ instances:
     };
 }
 
+mod by_hand;
+mod causes;
 mod custom_networking;
 mod expansion;
 mod seed;
@@ -56,11 +58,16 @@ fn main() -> ExitCode {
     }
     let trials = vec![
         Trial::test("a_full_node_says_so_everywhere_and_settings_are_live", trial(signals::WORLD, signals::play)),
+        Trial::test("every_cause_is_named_everywhere_and_never_another", trial(causes::WORLD, causes::play)),
         Trial::test(
             "custom_networking_follows_the_eniconfigs",
             trial(custom_networking::WORLD, custom_networking::play),
         ),
         Trial::test("one_approval_gives_waiting_pods_room_on_their_nodes", trial(expansion::WORLD, expansion::play)),
+        Trial::test(
+            "the_twelve_steps_of_the_second_document_give_a_node_pods_of_both_ranges",
+            trial(by_hand::WORLD, by_hand::play),
+        ),
         Trial::test("every_command_of_the_first_document_tells_the_truth", trial(seed::WORLD, seed::play)),
     ];
     // All control planes have the same address in the lab.

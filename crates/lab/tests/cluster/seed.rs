@@ -32,6 +32,7 @@ pub(crate) fn play(stage: &Stage) -> Outcome {
     event(&cluster, "Pod", "SubnetExhausted", &["no address", "10.0.16.0/28"])?;
     running(&cluster, ROOM)?;
     section_6_primary_and_secondary(&cluster, stage, &machine)?;
+    a_dump_alone_tells_why(&cluster, stage)?;
     section_8_1_a_secondary_range(&cluster, stage)?;
     section_7_2_a_larger_pool(&cluster, &machine)?;
     section_7_1_usage(&cluster, &machine)?;
@@ -60,6 +61,31 @@ fn section_6_primary_and_secondary(cluster: &Cluster, stage: &Stage, machine: &M
     let ranges = json_of(&aws(stage, &["describe-vpcs", "--vpc-ids", VPC])?)?;
     let associated = ranges["Vpcs"][0]["CidrBlockAssociationSet"].as_array().map_or(0, Vec::len);
     require(associated == 1, format!("4. there is no secondary range yet: {ranges}"))
+}
+
+/// What cluster, kubelets and EC2 show while pods wait goes into one archive, and from that alone the full subnet is found.
+fn a_dump_alone_tells_why(cluster: &Cluster, stage: &Stage) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("dump.tar.gz").display().to_string();
+    let (kubeconfig, endpoint) = (cluster.kubeconfig().display().to_string(), stage.lab.ec2_endpoint());
+    let of_ec2 = ["--ec2", &endpoint, "--region", stage.lab.region()];
+    let collected = freeboard(&[&["collect", "--file", &file, "--kubeconfig", &kubeconfig], &of_ec2[..]].concat())?;
+    let said = format!("{}{}", String::from_utf8_lossy(&collected.stdout), String::from_utf8_lossy(&collected.stderr));
+    require(
+        collected.status.success() && said.contains("account ids"),
+        format!("an archive is written, masked: {said}"),
+    )?;
+    eprintln!("{said}");
+    let found = freeboard(&["doctor", "-v", &file])?;
+    let said = String::from_utf8_lossy(&found.stdout).into_owned();
+    let first = said.lines().find(|line| line.starts_with('✗')).unwrap_or_default();
+    require(
+        found.status.code() == Some(1) && first.contains("SubnetExhausted") && first.contains("10.0.16.0/28"),
+        format!("the archive names the full subnet: {said}"),
+    )?;
+    require(said.contains("/ipamd.log"), format!("the node's own log is a part of the evidence: {said}"))?;
+    eprintln!("{said}");
+    Ok(())
 }
 
 /// The document's own example is refused by EC2 beside a 10.0.0.0/16, and 100.64.0.0/16 takes its place.
@@ -194,7 +220,7 @@ fn edit(cluster: &Cluster, script: &str) -> Outcome {
 }
 
 /// The aws CLI against the lab's EC2.
-fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
+pub(crate) fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
     let mut command = Command::new(variable("FREEBOARD_PYTHON")?);
     command.args(["-m", "awscli", "--endpoint-url", &stage.lab.ec2_endpoint(), "--region", stage.lab.region()]);
     command.args(["--output", "json", "ec2"]).args(arguments);
@@ -202,7 +228,8 @@ fn aws(stage: &Stage, arguments: &[&str]) -> Outcome<Output> {
     Ok(command.output()?)
 }
 
-fn json_of(output: &Output) -> Outcome<Value> {
+/// What a command printed, once it has succeeded.
+pub(crate) fn json_of(output: &Output) -> Outcome<Value> {
     require(output.status.success(), String::from_utf8_lossy(&output.stderr))?;
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use freeboard_lab::kubernetes::{Cluster, ClusterOptions};
@@ -91,6 +92,18 @@ spec:
         - {{ name: web, image: 'localhost/pause:1', imagePullPolicy: Never }}
 "
     )
+}
+
+/// The ways out of a full network that have been gone, and how long each took until all pods ran.
+static WAYS: Mutex<Vec<(&str, Duration)>> = Mutex::new(Vec::new());
+
+/// Prints how long a way took, beside those that were gone before.
+pub(crate) fn tell_time(way: &'static str, took: Duration) {
+    let mut ways = WAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    ways.push((way, took));
+    for (way, took) in ways.iter() {
+        eprintln!("from a full network to pods that run, {way}: {:.1} s", took.as_secs_f64());
+    }
 }
 
 /// Waits until this many pods of the Deployment are Running.

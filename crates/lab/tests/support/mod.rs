@@ -104,7 +104,7 @@ impl Stage {
 }
 
 /// A program of the workspace: named by a variable, or built next to the test.
-fn program(variable: &str, name: &str) -> Outcome<PathBuf> {
+pub(crate) fn program(variable: &str, name: &str) -> Outcome<PathBuf> {
     let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => {
