@@ -1,5 +1,6 @@
 //! The trial, phase by phase.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,8 @@ instances:
     interfaces: [{ id: eni-00000000000000002, subnet: subnet-00000000000000001, address: 10.0.0.11 }]
 ";
 const PODS: usize = 20;
-/// Pods that need another interface.
-const MORE: usize = 12;
+/// Pods that need another interface, also when the incumbent holds one more than it uses.
+const MORE: usize = 24;
 const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
 /// Pods that go and come in each phase.
 const CHANGED: usize = 3;
@@ -81,27 +82,28 @@ pub(crate) fn play(stage: &Stage) -> Outcome {
     let ours = scene.freeboard_comes(theirs)?;
     let ours = scene.freeboard_is_upgraded(ours)?;
     let watched_further = scene.watch(&lasting)?;
-    told("Freeboard came and was upgraded", watched)?;
-    let theirs = scene.freeboard_goes(ours)?;
-    told("Freeboard went", watched_further)?;
+    told("Freeboard came and was upgraded", watched, None)?;
+    let (theirs, its_start) = scene.freeboard_goes(ours)?;
+    told("Freeboard went", watched_further, Some(&its_start))?;
     scene.nothing_is_left()?;
     drop(theirs);
     Ok(())
 }
 
-/// Ends watching: no request was lost.
-fn told(what: &str, watched: Vec<SteadyPing>) -> Outcome {
-    let mut sent = 0;
+/// Ends watching: no request was lost, or, where that is `excused`, at most one per target and then.
+fn told(what: &str, watched: Vec<SteadyPing>, excused: Option<&RangeInclusive<Instant>>) -> Outcome {
+    let (mut sent, mut passed_over) = (0, 0);
     let mut lost = Vec::new();
-    for watch in watched {
-        for steady in watch.stop()? {
-            sent += steady.sent;
-            if !steady.lost_at.is_empty() {
-                lost.push(steady.to_string());
-            }
+    for steady in watched.into_iter().map(SteadyPing::stop).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+        sent += steady.sent;
+        let is_excused = |at: &Instant| excused.is_some_and(|window| window.contains(at));
+        match steady.lost_at.as_slice() {
+            [] => {}
+            [one] if is_excused(one) => passed_over += 1,
+            _ => lost.push(steady.to_string()),
         }
     }
-    eprintln!("{what}: {sent} echo requests; lost: {lost:?}");
+    eprintln!("{what}: {sent} echo requests; lost by Freeboard: {lost:?}; in the incumbent's own start: {passed_over}");
     require(sent > 0 && lost.is_empty(), format!("{what}, and no echo request is lost: {lost:?}"))
 }
 
@@ -201,7 +203,10 @@ impl Scene<'_> {
     }
 
     /// Back again: the incumbent's agent on Freeboard's checkpoint, its plugins, its list; then what only Freeboard knew goes.
-    fn freeboard_goes(&mut self, mut ours: Program) -> Outcome<Program> {
+    ///
+    /// Also gives the time of its start, in which it takes its rules and routes down and sets them up again whoever ran before: on a
+    /// busy machine a packet meets that moment now and then.
+    fn freeboard_goes(&mut self, mut ours: Program) -> Outcome<(Program, RangeInclusive<Instant>)> {
         let early = self.hand_over();
         let said = early.err().map(|error| error.to_string()).unwrap_or_default();
         require(said.contains("still runs"), format!("nothing is handed over while the agent runs: {said}"))?;
@@ -210,7 +215,9 @@ impl Scene<'_> {
         let said = early.err().map(|error| error.to_string()).unwrap_or_default();
         require(said.contains("has not written its rules"), format!("nor before the other has taken over: {said}"))?;
         self.install_incumbent_plugins()?;
+        let its_start = Instant::now();
         let theirs = self.start_incumbent()?;
+        let its_start = its_start..=Instant::now();
         let said = self.hand_over()?;
         eprint!("{said}");
         require(said.contains("kept the host ports of the pod"), format!("a living pod keeps its host ports: {said}"))?;
@@ -227,7 +234,7 @@ impl Scene<'_> {
         )?;
         let chains = self.chains()?;
         require(chains.contains("AWS-SNAT-CHAIN-0"), format!("the incumbent's chains are there: {chains}"))?;
-        Ok(theirs)
+        Ok((theirs, its_start))
     }
 
     fn nothing_is_left(&mut self) -> Outcome {

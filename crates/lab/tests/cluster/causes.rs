@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
@@ -14,7 +15,7 @@ use freeboard_vpc::Fault;
 use serde_json::{Value, json};
 
 use crate::expansion::program;
-use crate::support::{LIMIT, Outcome, Stage, require, wait_until};
+use crate::support::{LIMIT, Outcome, Problem, Stage, require, wait_until};
 use crate::view::{self, condition, get, items, wait_for};
 
 /// A node for each cause, each alone in its subnet; other subnets of the zone are not for pods.
@@ -75,7 +76,7 @@ const EVERY_CALL: u32 = 1_000_000;
 /// Calls by which a node takes more addresses.
 const GROWING: [&str; 2] = ["AssignPrivateIpAddresses", "CreateNetworkInterface"];
 /// How long it is watched that nobody names another cause.
-const WATCHED: Duration = Duration::from_secs(3);
+const WATCHED: Duration = Duration::from_secs(2);
 /// The runtime's pause between two tries.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -138,9 +139,23 @@ pub(crate) fn play(stage: &Stage) -> Outcome {
         .zip(&machines)
         .map(|(case, machine)| scene.start_agent(case, machine))
         .collect::<Outcome<Vec<Program>>>()?;
-    let mut rows = Vec::new();
     for (case, machine) in CASES.iter().zip(&machines) {
-        rows.push(scene.play(case, machine).map_err(|error| format!("{}: {error}", case.cause))?);
+        scene.cluster.apply(&view::pod_on(machine, &case.pod()))?;
+    }
+    let places: Vec<(&Case, &Machine)> = CASES.iter().zip(&machines).collect();
+    // What is wrong with the cloud is wrong for all nodes; the other causes do not meet.
+    let (alone, together): (Vec<_>, Vec<_>) = places.into_iter().partition(|(case, _)| case.is_of_the_cloud());
+    let play = |(case, machine): (&Case, &Machine)| {
+        scene.play(case, machine).map_err(|error| -> Problem { format!("{}: {error}", case.cause).into() })
+    };
+    let mut rows = thread::scope(|scope| {
+        let plays: Vec<_> = together.into_iter().map(|place| scope.spawn(move || play(place))).collect();
+        let rows = plays.into_iter().map(|play| play.join().map_err(|_| "a case panicked")?);
+        rows.collect::<Outcome<Vec<Row>>>()
+    })?;
+    for place in alone {
+        rows.push(play(place)?);
+        stage.lab.server().with_cloud(freeboard_vpc::Cloud::clear_faults);
     }
     drop(agents);
     let wrong: Vec<&Row> = rows.iter().filter(|row| !row.is_right()).collect();
@@ -154,6 +169,17 @@ fn print(rows: &[Row]) {
         let join = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join("+");
         let (events, explained) = (join(&row.events), join(&row.explained));
         eprintln!("{:18} {:18} {:18} {:18} {explained}", row.cause, row.refusal, events, row.condition);
+    }
+}
+
+impl Case {
+    /// The name of the pod that is refused.
+    fn pod(&self) -> String {
+        format!("pod-{}", self.cause.to_lowercase())
+    }
+
+    fn is_of_the_cloud(&self) -> bool {
+        matches!(self.cause, "Throttled" | "NotAuthorized" | "CloudUnavailable")
     }
 }
 
@@ -201,8 +227,7 @@ impl Scene<'_> {
         if case.frees {
             fillers.into_iter().try_for_each(|mut pod| pod.delete())?;
         }
-        let name = format!("pod-{}", case.cause.to_lowercase());
-        self.cluster.apply(&view::pod_on(machine, &name))?;
+        let name = case.pod();
         let refusal = self.refused(machine, &name)?;
         let refusal = cause_in(&refusal);
         let watched = Instant::now();
@@ -213,11 +238,10 @@ impl Scene<'_> {
             if !case.frees {
                 self.refused(machine, &name)?;
             }
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
             events = self.events(&name)?;
         }
         let explained = self.explain(machine, &name)?;
-        self.stage.lab.server().with_cloud(freeboard_vpc::Cloud::clear_faults);
         Ok(Row { cause: case.cause, refusal, events, condition, explained })
     }
 
@@ -234,7 +258,7 @@ impl Scene<'_> {
                     if is_settled || began.elapsed() > LIMIT {
                         return Ok(pods);
                     }
-                    std::thread::sleep(PAUSE);
+                    thread::sleep(PAUSE);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -258,7 +282,7 @@ impl Scene<'_> {
         let mut said = String::new();
         let began = Instant::now();
         while said != cause && began.elapsed() < LIMIT {
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
             said = condition(&get(&self.cluster, &["node", &machine.name])?).1;
         }
         Ok(said)
