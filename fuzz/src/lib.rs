@@ -7,6 +7,7 @@ use freeboard_address::{Cidr, MacAddress};
 use freeboard_capacity::{Inventory, TypeTable, leaks, status};
 use freeboard_diagnosis::diagnose;
 use freeboard_evidence::{Collector, Evidence, inventory, read_piece};
+use freeboard_vpc::World;
 
 /// Reads bytes as one parser would.
 pub type Target = fn(&[u8]);
@@ -80,7 +81,7 @@ pub fn description(bytes: &[u8]) {
 /// A world of the simulated cloud.
 pub fn world(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = freeboard_vpc_server::parse_world("fuzz", text);
+    let _ = serde_saphyr::from_str::<World>(text);
 }
 
 /// Blocks and hardware addresses: what is read is written as it can be read again.

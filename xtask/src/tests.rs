@@ -29,6 +29,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     tests
         .env("FREEBOARD_TOOLS", tools::bin_directory())
         .env("FREEBOARD_PYTHON", tools::python())
+        .env("FREEBOARD_AXE", tools::axe())
         .env("FREEBOARD_PROGRAMS", &programs)
         .env("FREEBOARD_IMAGES", image::directory(&programs))
         .env("FREEBOARD_AGENT", programs.join("freeboard-agent"))

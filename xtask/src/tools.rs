@@ -172,6 +172,12 @@ const PYTHON: &str = "python";
 const IPTABLES: &str = "iptables";
 /// Name of the tool that starts containers.
 const RUNC: &str = "runc";
+/// Name of the browser in which the dashboard is looked at.
+const CHROMIUM: &str = "chromium";
+/// Name of the auditor of pages, which runs in the browser; its version, and the digest of the one file that is used.
+const AXE: &str = "axe";
+const AXE_VERSION: &str = "4.10.3";
+const AXE_SHA256: &str = "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb";
 
 /// Where everything is installed: outside `target`, so that `cargo clean` does not throw minutes of work away.
 fn cache_directory() -> PathBuf {
@@ -190,7 +196,8 @@ pub(crate) fn python() -> PathBuf {
 
 /// Installs the named tools, or all of them; one that is there and up to date costs nothing.
 pub(crate) fn install(names: &[String]) -> Result<()> {
-    let known: Vec<&str> = GO_PROGRAMS.iter().map(|program| program.name).chain([PYTHON, IPTABLES, RUNC]).collect();
+    let known: Vec<&str> =
+        GO_PROGRAMS.iter().map(|program| program.name).chain([PYTHON, IPTABLES, RUNC, CHROMIUM, AXE]).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no tool named {unknown:?}; there are {}", known.join(", "));
     }
@@ -208,6 +215,41 @@ pub(crate) fn install(names: &[String]) -> Result<()> {
     }
     if wanted(RUNC) {
         install_debian_package(RUNC, "containerd on the lab's nodes starts containers with it")?;
+    }
+    if wanted(CHROMIUM) {
+        install_debian_package(CHROMIUM, "the dashboard is looked at in it")?;
+    }
+    if wanted(AXE) {
+        install_axe()?;
+    }
+    Ok(())
+}
+
+/// The script that audits pages, as one file; the tests get it as `FREEBOARD_AXE`.
+pub(crate) fn axe() -> PathBuf {
+    cache_directory().join("axe/node_modules/axe-core/axe.min.js")
+}
+
+/// Installs the auditor of pages, of which nothing is run but what its digest says.
+fn install_axe() -> Result<()> {
+    let digest = || fs::read(axe()).ok().map(|bytes| hex::encode(Sha256::digest(bytes)));
+    if digest().as_deref() == Some(AXE_SHA256) {
+        return Ok(());
+    }
+    let npm = command::find_program("npm").context(
+        "the auditor of the dashboard's pages comes by npm, and there is no `npm` on the path: install Node.js",
+    )?;
+    command::step("install axe-core into .cache/axe", || {
+        command::run(
+            Command::new(&npm)
+                .args(["install", "--silent", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+                .arg(cache_directory().join("axe"))
+                .arg(format!("axe-core@{AXE_VERSION}")),
+        )
+    })?;
+    let found = digest().unwrap_or_default();
+    if found != AXE_SHA256 {
+        bail!("{} has the digest {found:?}; expected {AXE_SHA256}", axe().display());
     }
     Ok(())
 }

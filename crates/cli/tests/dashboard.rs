@@ -142,3 +142,58 @@ fn five_thousand_nodes_have_a_map_and_a_list() {
     assert_eq!(dashboard.get("/range/subnet-1").matches("<a class=\"cell").count(), 4_096);
     assert_eq!(dashboard.get("/nodes").matches("<th scope=\"row\">").count(), 5_000);
 }
+
+/// The widths of a telephone, a tablet and a desk.
+const WIDTHS: [u32; 3] = [360, 768, 1_280];
+
+/// Runs axe on a page in Chromium, and gives what it finds wrong. The script is written into a copy of the page, because the page's
+/// own policy would not let it run.
+fn violations(page: &str, style: &str, axe: &str, width: u32) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("page.html");
+    let told = "axe.run().then((result) => { const all = result.violations.map((one) => one.id + \": \" + one.nodes[0].html); \
+                document.body.textContent = \"AXE\" + JSON.stringify({ passes: result.passes.length, violations: all }) + \"END\"; });";
+    let page = page
+        .replace("<link rel=\"stylesheet\" href=\"/style.css\">", &format!("<style>{style}</style>"))
+        .replace("</body>", &format!("<script>{axe}</script><script>{told}</script></body>"));
+    std::fs::write(&copy, page).unwrap();
+    let output = Command::new("chromium")
+        // Nothing of it may look for anything on a network.
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"])
+        .args(["--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=20000"])
+        .arg(format!("--user-data-dir={}", directory.path().join("profile").display()))
+        .arg(format!("--window-size={width},900"))
+        .arg("--dump-dom")
+        .arg(format!("file://{}", copy.display()))
+        .output()
+        .expect("chromium is missing: run `cargo xtask tools`");
+    let text = String::from_utf8_lossy(&output.stdout).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let found = text.split_once("AXE").and_then(|(_, rest)| rest.split_once("END"));
+    let found = found.unwrap_or_else(|| panic!("axe did not end: {}", String::from_utf8_lossy(&output.stderr)));
+    let found: serde_json::Value = serde_json::from_str(found.0).unwrap();
+    assert!(found["passes"].as_u64().unwrap() > 20, "{found}");
+    found["violations"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn axe_finds_no_violation_at_three_widths() {
+    let file = std::env::var_os("FREEBOARD_AXE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/axe/node_modules/axe-core/axe.min.js"),
+        PathBuf::from,
+    );
+    let axe = std::fs::read_to_string(&file);
+    let axe = axe.unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask tools`", file.display()));
+    let dashboard = start(&["eks"]);
+    let style = dashboard.get("/style.css");
+    let pages = ["/", "/range/subnet-0000000000000b001"].map(|path| (path, dashboard.get(path)));
+    let mut wrong = Vec::new();
+    for width in WIDTHS {
+        for (path, page) in &pages {
+            let found = violations(page, &style, &axe, width);
+            wrong.extend(found.into_iter().map(|one| format!("{path} at {width}: {one}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let broken = pages[0].1.replace("<html lang=\"en\">", "<html>");
+    assert!(!violations(&broken, &style, &axe, WIDTHS[0]).is_empty(), "a page without a language must not pass");
+}

@@ -10,6 +10,8 @@ fn dump(name: &str) -> PathBuf {
 
 fn doctor(arguments: &[&str], input: Option<&Path>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_freeboard"));
+    // No test asks the cluster of whoever runs it.
+    command.env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST").env("HOME", "/nonexistent");
     command.arg("doctor").args(arguments).current_dir(dump("."));
     let stdin = input.map_or_else(Stdio::null, |path| fs::File::open(path).expect("the dump is there").into());
     command.stdin(stdin).output().expect("the program starts")

@@ -99,7 +99,7 @@ fn findings(body: &mut String, findings: &[Finding]) {
 
 fn ranges(body: &mut String, ranges: &[RangeStatus]) {
     body.push_str(
-        "<section aria-labelledby=\"ranges\">\n<h2 id=\"ranges\">Ranges</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"ranges\"><table>\n\
+        "<section aria-labelledby=\"ranges\">\n<h2 id=\"ranges\">Ranges</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of ranges\"><table>\n\
          <thead><tr><th scope=\"col\">Range</th><th scope=\"col\">Block</th><th scope=\"col\" class=\"number\">Use</th>\
          <th scope=\"col\" class=\"number\">Free</th><th scope=\"col\" class=\"number\">Largest</th><th scope=\"col\">What fits, notes</th></tr></thead>\n<tbody>\n",
     );
@@ -162,7 +162,7 @@ fn pools(body: &mut String, shown: &Shown) {
         return;
     }
     body.push_str(
-        "<section aria-labelledby=\"pools\">\n<h2 id=\"pools\">Node pools</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"pools\"><table>\n\
+        "<section aria-labelledby=\"pools\">\n<h2 id=\"pools\">Node pools</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of node pools\"><table>\n\
          <thead><tr><th scope=\"col\">Node pool</th><th scope=\"col\">Pod range</th><th scope=\"col\" class=\"number\">Nodes</th>\
          <th scope=\"col\" class=\"number\">At most</th><th scope=\"col\" class=\"number\">Pods per node</th><th scope=\"col\">Notes</th></tr></thead>\n<tbody>\n",
     );
