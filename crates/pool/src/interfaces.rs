@@ -9,6 +9,10 @@ use freeboard_address::EniId;
 use crate::blocks::Sums;
 use crate::store::{Interface, Phase};
 
+/// The number of an interface in the pool: what points at one does not compare its id, a text, at each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(u32);
+
 /// Place of an interface in the order in which interfaces give addresses: the fullest first, then the lowest device index. The
 /// primary address tells two of them apart.
 type Place = (Reverse<u32>, u32, Ipv4Addr);
@@ -43,18 +47,18 @@ struct Totals {
     open: Sums,
     steady: usize,
     unused: usize,
-    giving: BTreeMap<Place, EniId>,
+    giving: BTreeMap<Place, Number>,
 }
 
 impl Totals {
-    fn count(&mut self, share: &Share, id: &EniId) {
+    fn count(&mut self, share: &Share, number: Number) {
         if let Some(sums) = &share.open {
             self.open.add(sums);
         }
         self.steady += usize::from(share.is_steady);
         self.unused += usize::from(share.is_unused);
         if let Some(place) = share.place {
-            self.giving.insert(place, id.clone());
+            self.giving.insert(place, number);
         }
     }
 
@@ -74,25 +78,35 @@ impl Totals {
 /// order in step; the audit counts them anew.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interfaces {
-    known: BTreeMap<EniId, Interface>,
+    numbers: BTreeMap<EniId, Number>,
+    known: BTreeMap<Number, Interface>,
+    last: u32,
     totals: Totals,
 }
 
 impl Interfaces {
+    pub(crate) fn number(&self, id: &EniId) -> Option<Number> {
+        self.numbers.get(id).copied()
+    }
+
+    pub(crate) fn at(&self, number: Number) -> Option<&Interface> {
+        self.known.get(&number)
+    }
+
     pub(crate) fn get(&self, id: &EniId) -> Option<&Interface> {
-        self.known.get(id)
+        self.at(self.number(id)?)
     }
 
     pub(crate) fn contains_key(&self, id: &EniId) -> bool {
-        self.known.contains_key(id)
+        self.numbers.contains_key(id)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &EniId> {
-        self.known.keys()
+        self.numbers.keys()
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Interface> {
-        self.known.values()
+        self.numbers.values().filter_map(|number| self.known.get(number))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -116,7 +130,7 @@ impl Interfaces {
 
     /// Those that have an address to give, the fullest first; no look at any other.
     pub(crate) fn giving(&self) -> impl Iterator<Item = &Interface> {
-        self.totals.giving.values().filter_map(|id| self.known.get(id))
+        self.totals.giving.values().filter_map(|number| self.known.get(number))
     }
 
     /// Changes an interface, if it is there. Returns it as it is then, and what the change returned.
@@ -125,27 +139,39 @@ impl Interfaces {
         id: &EniId,
         change: impl FnOnce(&mut Interface) -> R,
     ) -> Option<(&Interface, R)> {
-        let interface = self.known.get_mut(id)?;
+        self.change_at(self.number(id)?, change)
+    }
+
+    /// The same by its number.
+    pub(crate) fn change_at<R>(
+        &mut self,
+        number: Number,
+        change: impl FnOnce(&mut Interface) -> R,
+    ) -> Option<(&Interface, R)> {
+        let interface = self.known.get_mut(&number)?;
         let before = Share::of(interface);
         let result = change(interface);
         let after = Share::of(interface);
         if before != after {
             self.totals.discount(&before);
-            self.totals.count(&after, id);
+            self.totals.count(&after, number);
         }
         Some((interface, result))
     }
 
     /// Adds an interface that is not there yet.
     pub(crate) fn insert(&mut self, interface: Interface) {
-        if !self.known.contains_key(&interface.id) {
-            self.totals.count(&Share::of(&interface), &interface.id);
-            self.known.insert(interface.id.clone(), interface);
+        if !self.numbers.contains_key(&interface.id) {
+            self.last += 1;
+            let number = Number(self.last);
+            self.totals.count(&Share::of(&interface), number);
+            self.numbers.insert(interface.id.clone(), number);
+            self.known.insert(number, interface);
         }
     }
 
     pub(crate) fn remove(&mut self, id: &EniId) {
-        if let Some(interface) = self.known.remove(id) {
+        if let Some(interface) = self.numbers.remove(id).and_then(|number| self.known.remove(&number)) {
             self.totals.discount(&Share::of(&interface));
         }
     }
@@ -153,9 +179,10 @@ impl Interfaces {
     /// Whether sums and order are what a count from scratch gives.
     pub(crate) fn is_consistent(&self) -> bool {
         let mut fresh = Totals::default();
-        for interface in self.known.values() {
-            fresh.count(&Share::of(interface), &interface.id);
+        for (number, interface) in &self.known {
+            fresh.count(&Share::of(interface), *number);
         }
-        fresh == self.totals
+        let is_named = |(number, interface): (&Number, &Interface)| self.number(&interface.id) == Some(*number);
+        fresh == self.totals && self.numbers.len() == self.known.len() && self.known.iter().all(is_named)
     }
 }

@@ -6,6 +6,7 @@ use freeboard_address::{Addresses, Prefixes};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::block_source::Source;
+use crate::budget::CallLimit;
 use crate::input::{AllocationMode, Policy, PoolSettings, RangePreference, Targets};
 use crate::policy;
 use crate::pool::Pool;
@@ -186,6 +187,7 @@ fn changes(old: &PoolSettings, new: &PoolSettings) -> Vec<SettingChange> {
 /// Every setting with its value as a text, in a fixed order.
 fn values(settings: &PoolSettings) -> Vec<(&'static str, String)> {
     let seconds = |duration: SignedDuration| duration.as_secs().to_string();
+    let calls = |limit: CallLimit| format!("{}/{}", limit.burst, limit.per_minute);
     let (policy, targets) = match settings.policy {
         Policy::Lean => ("lean", None),
         Policy::Compatible(targets) => ("compatible", Some(targets)),
@@ -215,6 +217,12 @@ fn values(settings: &PoolSettings) -> Vec<(&'static str, String)> {
         ("FREEBOARD_SUBNETS_SHORT_SECONDS", seconds(pacing.subnets_when_short)),
         ("FREEBOARD_SUBNETS_CALM_SECONDS", seconds(pacing.subnets_when_calm)),
         ("FREEBOARD_BACKOFF_MAX_SECONDS", seconds(pacing.backoff_max)),
+        ("FREEBOARD_EC2_DESCRIBE_LIMIT", calls(pacing.limits.describe)),
+        ("FREEBOARD_EC2_CREATE_LIMIT", calls(pacing.limits.create)),
+        ("FREEBOARD_EC2_ATTACH_LIMIT", calls(pacing.limits.attach)),
+        ("FREEBOARD_EC2_ASSIGN_LIMIT", calls(pacing.limits.assign)),
+        ("FREEBOARD_EC2_UNASSIGN_LIMIT", calls(pacing.limits.unassign)),
+        ("FREEBOARD_EC2_RELEASE_LIMIT", calls(pacing.limits.release)),
         (
             "other pacing",
             format!(
@@ -225,8 +233,7 @@ fn values(settings: &PoolSettings) -> Vec<(&'static str, String)> {
                     pacing.backoff_min,
                     pacing.unauthorized_pause,
                     pacing.cooldown_floor,
-                    pacing.demand_memory,
-                    pacing.limits
+                    pacing.demand_memory
                 )
             ),
         ),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::blocks::Blocks;
 use crate::holders::Holders;
 use crate::input::{ObservedInterface, OperationId, RestoredAllocation};
-use crate::interfaces::Interfaces;
+use crate::interfaces::{Interfaces, Number};
 use crate::node_blocks::{NodeBlock, NodeBlocks};
 use crate::view::Tally;
 
@@ -294,20 +294,20 @@ fn rest(address: Ipv4Addr, cell: &Cell) -> Option<Rest> {
 }
 
 /// Which interface has which block, by the block's first address.
-type Carriers = BTreeMap<Ipv4Addr, (Cidr, EniId)>;
+type Carriers = BTreeMap<Ipv4Addr, (Cidr, Number)>;
 
 /// Of the carriers the one of an address: of itself, or of the /28 around it.
-fn carrier(carriers: &Carriers, address: Ipv4Addr) -> Option<&(Cidr, EniId)> {
+fn carrier(carriers: &Carriers, address: Ipv4Addr) -> Option<(Cidr, Number)> {
     let prefix = || Cidr::containing(address, 28).ok().and_then(|prefix| carriers.get(&prefix.network()));
-    carriers.get(&address).or_else(prefix).filter(|(cidr, _)| cidr.contains(address))
+    carriers.get(&address).or_else(prefix).copied().filter(|(cidr, _)| cidr.contains(address))
 }
 
 impl Store {
     /// What carries an address, and the block there in which it lies.
     pub(crate) fn locate(&self, address: Ipv4Addr) -> Option<(Carrier<'_>, &Block)> {
-        if let Some((cidr, id)) = carrier(&self.carriers, address) {
-            let interface = self.interfaces.get(id)?;
-            return Some((Carrier::Interface(interface), interface.blocks.get(*cidr)?));
+        if let Some((cidr, number)) = carrier(&self.carriers, address) {
+            let interface = self.interfaces.at(number)?;
+            return Some((Carrier::Interface(interface), interface.blocks.get(cidr)?));
         }
         let block = self.node_blocks.locate(address)?;
         Some((Carrier::NodeBlock(block), &block.block))
@@ -316,16 +316,16 @@ impl Store {
     /// An interface that carries an address of this block.
     pub(crate) fn carrier_of_any(&self, block: Cidr) -> Option<&EniId> {
         let last = self.carriers.range(..=block.last()).next_back();
-        last.filter(|(_, (cidr, _))| cidr.overlaps(block)).map(|(_, (_, id))| id)
+        let carrier = last.filter(|(_, (cidr, _))| cidr.overlaps(block)).map(|(_, (_, number))| *number)?;
+        self.interfaces.at(carrier).map(|interface| &interface.id)
     }
 
     /// Takes a block into an interface; the caller has checked that nothing else carries any of it.
     pub(crate) fn adopt(&mut self, id: &EniId, cidr: Cidr, known: Step) {
-        let taken = self.interfaces.change(id, |interface| interface.blocks.insert(cidr, Block::new(cidr, known)));
-        if taken.is_some() {
-            self.carriers.insert(cidr.network(), (cidr, id.clone()));
-            self.rest_on(cidr);
-        }
+        let Some(number) = self.interfaces.number(id) else { return };
+        self.interfaces.change_at(number, |interface| interface.blocks.insert(cidr, Block::new(cidr, known)));
+        self.carriers.insert(cidr.network(), (cidr, number));
+        self.rest_on(cidr);
     }
 
     /// Whether the indexes of blocks and cooling addresses, and the sums, are what the interfaces say.
@@ -336,10 +336,10 @@ impl Store {
         if cooling != self.cooling || !self.interfaces.is_consistent() || !self.node_blocks.is_consistent() {
             return false;
         }
-        let blocks = self
-            .interfaces
-            .values()
-            .flat_map(|interface| interface.blocks.keys().map(|cidr| (cidr.network(), (*cidr, interface.id.clone()))));
+        let blocks = self.interfaces.values().flat_map(|interface| {
+            let number = self.interfaces.number(&interface.id);
+            interface.blocks.keys().filter_map(move |cidr| Some((cidr.network(), (*cidr, number?))))
+        });
         blocks.collect::<BTreeMap<_, _>>() == self.carriers
     }
 
@@ -351,9 +351,9 @@ impl Store {
     pub(crate) fn put(&mut self, address: Ipv4Addr, cell: Cell) -> Option<(Carrier<'_>, Cell)> {
         let rests = rest(address, &cell);
         let (carrier, previous) = match carrier(&self.carriers, address) {
-            Some((cidr, id)) => {
+            Some((cidr, number)) => {
                 let (interface, previous) =
-                    self.interfaces.change(id, |interface| interface.blocks.set(*cidr, address, cell))?;
+                    self.interfaces.change_at(number, |interface| interface.blocks.set(cidr, address, cell))?;
                 (Carrier::Interface(interface), previous?)
             }
             None => {

@@ -7,9 +7,9 @@ use freeboard_address::Cidr;
 
 use crate::check;
 use crate::kind::{
-    AddressSource, Bind, Choice, Cidrs, Endpoint, FullNodeTaint, Kind, LOG_LEVELS, Listen, LogDestination, LogFile,
-    LogLevel, Mark, OptionalChoice, OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat, RangePreference, Switch,
-    Tags, Text, VethPrefix, Whole, WholeOrUnset,
+    AddressSource, Bind, CallRate, Calls, Choice, Cidrs, Endpoint, FullNodeTaint, Kind, LOG_LEVELS, Listen,
+    LogDestination, LogFile, LogLevel, Mark, OptionalChoice, OptionalPath, OptionalWhole, Path, Policy, RandomizeSnat,
+    RangePreference, Switch, Tags, Text, VethPrefix, Whole, WholeOrUnset,
 };
 use crate::knob::{Apply, Knob, Notice, Origin, SettingValue};
 use crate::reader::{Environment, Reader, SettingsError};
@@ -153,6 +153,18 @@ declare! {
         "The kubeconfig of an agent that does not run in a pod; by default the service account of its pod.";
     "FREEBOARD_BACKOFF_MAX_SECONDS" Freeboard Live, backoff_max_seconds: u32 = Whole { least: 5, most: 3600 }, "60",
         "The longest pause before a full subnet or a failing call is tried again.";
+    "FREEBOARD_EC2_DESCRIBE_LIMIT" Freeboard Live, ec2_describe_limit: CallRate = Calls, "100/1200",
+        "How many calls of DescribeSubnets, and of DescribeNetworkInterfaces, the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
+    "FREEBOARD_EC2_CREATE_LIMIT" Freeboard Live, ec2_create_limit: CallRate = Calls, "100/300",
+        "How many calls of CreateNetworkInterface the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
+    "FREEBOARD_EC2_ATTACH_LIMIT" Freeboard Live, ec2_attach_limit: CallRate = Calls, "50/300",
+        "How many calls of AttachNetworkInterface the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
+    "FREEBOARD_EC2_ASSIGN_LIMIT" Freeboard Live, ec2_assign_limit: CallRate = Calls, "100/300",
+        "How many calls of AssignPrivateIpAddresses the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
+    "FREEBOARD_EC2_UNASSIGN_LIMIT" Freeboard Live, ec2_unassign_limit: CallRate = Calls, "100/300",
+        "How many calls of UnassignPrivateIpAddresses the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
+    "FREEBOARD_EC2_RELEASE_LIMIT" Freeboard Live, ec2_release_limit: CallRate = Calls, "50/300",
+        "How many calls of DetachNetworkInterface, and of DeleteNetworkInterface, the account may make, at once and per minute; the node takes its part. The default is what EC2 documents; AWS raises it on request.";
 
     // The Amazon VPC CNI's: the pool.
     "WARM_ENI_TARGET" VpcCni Live, warm_eni_target: Option<u32> = OptionalWhole { most: 128 }, "",

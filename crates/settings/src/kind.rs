@@ -259,6 +259,36 @@ impl Kind for Tags {
     }
 }
 
+/// How many calls an account may make: at once, and in the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRate {
+    /// At once, after a pause.
+    pub burst: u32,
+    /// In the long run, per minute.
+    pub per_minute: u32,
+}
+
+/// Calls at once, a slash, and calls per minute.
+pub(crate) struct Calls;
+
+impl Kind for Calls {
+    type Value = CallRate;
+
+    fn expected(&self) -> String {
+        "calls at once and calls per minute, each from 1 to 1000000, like 100/1200".to_owned()
+    }
+
+    fn read(&self, text: &str) -> Option<CallRate> {
+        let (burst, per_minute) = text.split_once('/')?;
+        let number = |text: &str| Whole { least: 1, most: 1_000_000 }.read(text);
+        Some(CallRate { burst: number(burst)?, per_minute: number(per_minute)? })
+    }
+
+    fn show(&self, value: &CallRate) -> String {
+        format!("{}/{}", value.burst, value.per_minute)
+    }
+}
+
 /// A non-zero packet mark: decimal, or hexadecimal with `0x`.
 pub(crate) struct Mark;
 

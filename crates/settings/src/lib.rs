@@ -12,7 +12,9 @@ mod reference;
 
 pub use check::{UnknownKey, ignored_variables, unknown_keys};
 pub use declare::{LiveChange, Settings, knobs};
-pub use kind::{AddressSource, Bind, FullNodeTaint, LogDestination, LogLevel, Policy, RandomizeSnat, RangePreference};
+pub use kind::{
+    AddressSource, Bind, CallRate, FullNodeTaint, LogDestination, LogLevel, Policy, RandomizeSnat, RangePreference,
+};
 pub use knob::{Apply, Knob, Notice, Origin, SettingValue};
 pub use reader::{Environment, Problem, SettingsError};
 pub use reference::markdown;
