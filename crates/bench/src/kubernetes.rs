@@ -82,8 +82,12 @@ pub struct Figures {
 /// # Errors
 /// When a program is missing or fails, or pods do not run in time.
 pub fn measure(pods: usize) -> Result<Vec<Figures>> {
-    let runtime = Runtime::new().context("cannot start a runtime")?;
-    Peer::ALL.into_iter().map(|peer| Place::start(&runtime, peer)?.deployment(pods)).collect()
+    let one = |peer: Peer| {
+        // The cloud's tasks hold sockets of their nodes, and end with the runtime: the next lab needs the same addresses.
+        let runtime = Runtime::new().context("cannot start a runtime")?;
+        Place::start(&runtime, peer)?.deployment(pods)
+    };
+    Peer::ALL.into_iter().map(one).collect()
 }
 
 /// A cluster with one node, on which an agent serves.

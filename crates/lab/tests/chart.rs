@@ -221,28 +221,37 @@ fn alerts() -> Outcome {
     require(said.contains("SUCCESS"), said)
 }
 
-/// Every object of every kind that can be listed, but for what comes and goes by itself.
+/// Every object that the chart installs, or that comes of one, has one of these in its name; the control plane's own, which come one
+/// by one after its start, have none.
+const OURS: [&str; 3] = ["freeboard", "aws-node", "eniconfigs"];
+
+/// Every object of ours of every kind that can be listed, but for what comes and goes by itself.
 fn objects(cluster: &Cluster) -> Outcome<BTreeSet<String>> {
     let kinds = cluster.kubectl(&["api-resources", "--verbs=list", "-o", "name"])?;
     let kinds: Vec<&str> =
         kinds.lines().filter(|kind| !kind.starts_with("events") && !kind.starts_with("leases")).collect();
     let listed =
         cluster.kubectl(&["get", &kinds.join(","), "-A", "-o", "name", "--show-kind", "--ignore-not-found"])?;
-    Ok(listed.lines().map(str::to_owned).collect())
+    let is_ours = |object: &&str| OURS.iter().any(|word| object.contains(word));
+    Ok(listed.lines().filter(is_ours).map(str::to_owned).collect())
 }
 
 /// Waits until the cluster has these objects and no others.
 fn wait_for_objects(cluster: &Cluster, expected: &BTreeSet<String>, why: &str) -> Outcome {
     let started = Instant::now();
     loop {
-        let found = objects(cluster)?;
-        if found == *expected {
-            return Ok(());
-        }
+        // A kind may go between the list of kinds and the one of its objects.
+        let why_not = match objects(cluster) {
+            Ok(found) if found == *expected => return Ok(()),
+            Ok(found) => {
+                let more: Vec<_> = found.difference(expected).collect();
+                let fewer: Vec<_> = expected.difference(&found).collect();
+                format!("too many {more:?}, too few {fewer:?}")
+            }
+            Err(problem) => problem.to_string(),
+        };
         if started.elapsed() > LIMIT {
-            let (more, fewer): (Vec<_>, Vec<_>) =
-                (found.difference(expected).collect(), expected.difference(&found).collect());
-            return Err(format!("after {LIMIT:?} still not: {why}: too many {more:?}, too few {fewer:?}").into());
+            return Err(format!("after {LIMIT:?} still not: {why}: {why_not}").into());
         }
         std::thread::sleep(LOOK);
     }

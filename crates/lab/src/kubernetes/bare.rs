@@ -15,7 +15,7 @@ use crate::program::{Program, ProgramOptions};
 /// A network without a machine.
 const WORLD: &str = include_str!("bare.yaml");
 /// The controller's objects, as they are installed on any cluster.
-const CONTROLLER: &str = include_str!("../../../../deploy/kubernetes/freeboard-controller.yaml");
+const CONTROLLER: &str = include_str!("../../../../deploy/kubernetes/freeboard-controller-expansions.yaml");
 /// The definitions of the objects that it reads and writes, besides those of the agent.
 const CONTROLLER_DEFINITIONS: [&str; 2] = [
     include_str!("../../../../deploy/kubernetes/crds/expansions.ipam.freeboard.dev.yaml"),
