@@ -85,15 +85,14 @@ pub struct Figures {
 pub fn measure(nodes: usize) -> Result<Vec<Figures>> {
     let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).context("FREEBOARD_TOOLS is not set")?;
     let programs = std::env::current_exe()?.parent().map(Path::to_owned).context("this program is in no directory")?;
-    let runtime = Runtime::new().context("cannot start a runtime")?;
     let mut figures = Vec::new();
     for peer in Peer::ALL {
         eprintln!("• {nodes} nodes at once, {}", peer.name());
-        let place = Place::start(&runtime, &tools, &programs)?;
+        let place = Place::start(&tools, &programs)?;
         figures.push(place.burst(peer, nodes)?);
         drop(place);
         eprintln!("• a freed block, {}", peer.name());
-        let place = Place::start(&runtime, &tools, &programs)?;
+        let place = Place::start(&tools, &programs)?;
         let seconds = place.freed_block(peer)?;
         figures
             .iter_mut()
@@ -105,22 +104,24 @@ pub fn measure(nodes: usize) -> Result<Vec<Figures>> {
 
 /// A control plane, and a client of it.
 struct Place<'a> {
-    runtime: &'a Runtime,
     bare: BareCluster,
     /// With the rights of our controller.
     kubeconfig: PathBuf,
     client: Client,
     programs: &'a Path,
+    /// Ends with the place: its tasks hold the network of the lab, and there is one at a time.
+    runtime: Runtime,
 }
 
 impl<'a> Place<'a> {
-    fn start(runtime: &'a Runtime, tools: &Path, programs: &'a Path) -> Result<Self> {
+    fn start(tools: &Path, programs: &'a Path) -> Result<Self> {
+        let runtime = Runtime::new().context("cannot start a runtime")?;
         let bare = BareCluster::start(runtime.handle(), tools)?;
         let kubeconfig = bare.install_controller()?;
         let access = Access::Kubeconfig(bare.cluster().kubeconfig().to_owned());
         let options = ClientOptions { access, server: None, user_agent: "freeboard-bench/1".to_owned() };
         let client = runtime.block_on(connect(&options))?;
-        Ok(Self { runtime, bare, kubeconfig, client, programs })
+        Ok(Self { bare, kubeconfig, client, programs, runtime })
     }
 
     /// Starts a controller and waits until it gives blocks, which a first node shows.

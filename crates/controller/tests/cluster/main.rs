@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
 
 mod expansions;
+mod kubelets;
 mod outlook;
 mod stage;
 mod withdrawal;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
             trial(outlook::handing_over),
         ),
     ];
+    trials.push(Trial::test(
+        "pods_of_two_ranges_reach_each_other_on_real_kubelets_and_a_node_joins_with_a_range",
+        || kubelets::set().and_then(kubelets::play).map_err(|error| Failed::from(error.to_string())),
+    ));
     trials.extend(expansions::trials());
     trials.extend(withdrawal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -114,7 +119,7 @@ fn shortage(stage: &Stage) -> Outcome {
 }
 
 /// Status and reason of our condition.
-fn node_condition(stage: &Stage, node: &str) -> Outcome<Option<(String, String)>> {
+pub(crate) fn node_condition(stage: &Stage, node: &str) -> Outcome<Option<(String, String)>> {
     let conditions =
         stage.do_it(stage.nodes().get(node))?.status.and_then(|status| status.conditions).unwrap_or_default();
     let ours = conditions.into_iter().find(|condition| condition.type_ == "PodBlockAvailable");

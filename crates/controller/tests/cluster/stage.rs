@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A cluster without nodes.
 pub(crate) struct Stage {
     pub(crate) client: Client,
-    bare: BareCluster,
+    pub(crate) bare: BareCluster,
     /// With the rights of the controller's manifest, and no more.
     kubeconfig: PathBuf,
     pub(crate) runtime: Runtime,
@@ -50,7 +50,8 @@ impl Stage {
         Self::set_on(|runtime, tools| BareCluster::start_in(runtime, tools, world))
     }
 
-    fn set_on(start: impl FnOnce(&Handle, &Path) -> Result<BareCluster, LabError>) -> Outcome<Self> {
+    /// The same on what `start` starts.
+    pub(crate) fn set_on(start: impl FnOnce(&Handle, &Path) -> Result<BareCluster, LabError>) -> Outcome<Self> {
         let tools = std::env::var_os("FREEBOARD_TOOLS").map(PathBuf::from).ok_or(
             "FREEBOARD_TOOLS is not set: run the tests with `cargo xtask test`, which builds the API server and names it",
         )?;

@@ -9,6 +9,7 @@ use super::{Cluster, ClusterOptions};
 use crate::error::LabError;
 use crate::isolation::LAB_DIRECTORY;
 use crate::lab::{Lab, LabOptions};
+use crate::machine::Machine;
 use crate::namespace::Namespace;
 use crate::program::{Program, ProgramOptions};
 
@@ -42,16 +43,40 @@ impl BareCluster {
         Self::start_in(runtime, tools, world)
     }
 
-    /// The same beside the cloud of another world without machines.
+    /// The same beside the cloud of another world, whose machines do not become nodes.
     ///
     /// # Errors
     /// As [`BareCluster::start`]; and when the world makes no sense.
     pub fn start_in(runtime: &Handle, tools: &Path, world: World) -> Result<Self, LabError> {
+        Self::start_for_kubelets(runtime, tools, Path::new(""), world)
+    }
+
+    /// The same for machines that become nodes one by one ([`BareCluster::add_node`]), with the images that lie in `images`.
+    ///
+    /// # Errors
+    /// As [`BareCluster::start_in`].
+    pub fn start_for_kubelets(runtime: &Handle, tools: &Path, images: &Path, world: World) -> Result<Self, LabError> {
         let options = LabOptions { agent: PathBuf::new(), plugin: PathBuf::new(), speed: 1.0 };
         let lab = runtime.block_on(Lab::start(world, options))?;
-        let options = ClusterOptions { tools: tools.to_owned(), images: PathBuf::new() };
-        let cluster = Cluster::start(&lab, options)?;
+        let options = ClusterOptions { tools: tools.to_owned(), images: images.to_owned() };
+        let cluster = Cluster::start_without_nodes(&lab, options)?;
         Ok(Self { cluster, tools: tools.to_owned(), lab })
+    }
+
+    /// Makes a machine of the world a node, with a kubelet and a containerd.
+    ///
+    /// # Errors
+    /// When an image is missing, or a program cannot be started.
+    pub fn add_node(&mut self, machine: &Machine) -> Result<(), LabError> {
+        self.cluster.add_node(machine)
+    }
+
+    /// Installs the agent by its manifest, with `settings`.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn install_agent(&self, settings: &[(&str, &str)]) -> Result<(), LabError> {
+        self.cluster.install_agent(&self.lab, settings)
     }
 
     /// The cluster.
