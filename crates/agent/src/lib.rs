@@ -17,6 +17,7 @@ pub mod host;
 pub mod host_files;
 pub mod http;
 pub mod identity;
+pub mod input_log;
 pub mod introspection;
 pub mod leftovers;
 pub mod limits;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freeboard_address::Cidr;
-use freeboard_pool::{CloudFailure, CloudOperation, CloudSuccess, FailureKind, Pool};
+use freeboard_pool::{CloudFailure, CloudOperation, CloudSuccess, FailureKind, Input};
 use jiff::Timestamp;
 
 use crate::clock::SteadyClock;
 use crate::cluster;
 use crate::host::Primary;
 use crate::pool_handle::{PoolEnd, PoolHandle};
-use crate::pool_settings::pool_settings;
 use crate::pool_task::{Operations, PoolTask};
 use crate::start::{Start, restore};
 
@@ -57,12 +56,10 @@ impl Start {
         let state = self.state(&host).await?;
         let clock = SteadyClock::start();
         let now = clock.now();
-        let mut pool = Pool::on_blocks(pool_settings(&self.settings), now);
+        let mut pool = self.new_pool(None, now)?;
         // Pods go on, and new ones are served, while nobody can say whether the blocks are still the same.
-        if !state.blocks.is_empty()
-            && let Err(refused) = pool.handle_blocks(&state.blocks, now)
-        {
-            tracing::error!("the checkpoint's blocks cannot be used: {refused}");
+        if !state.blocks.is_empty() {
+            pool.tell(Input::Blocks { blocks: state.blocks.clone() }, now);
         }
         let restored = restore(&mut pool, state, now);
         self.initialized();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use freeboard_address::PodKey;
 use freeboard_pool::{
-    CheckpointState, CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, OperationId, Pool, Refusal,
+    CheckpointState, CloudFailure, CloudOperation, CloudSuccess, Effect, FailureKind, Input, OperationId, Refusal,
     Reply, RequestId, Revision, Signal, Tally,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoint;
 use crate::clock::SteadyClock;
+use crate::input_log::LoggedPool;
 use crate::metrics::Metrics;
 use crate::pool_handle::{Command, Noted, Notice, PoolEnd, Shown, Status};
 use crate::store::Store;
@@ -44,7 +45,7 @@ struct Open {
 
 /// The task.
 pub struct PoolTask<O> {
-    pool: Pool,
+    logged: LoggedPool,
     clock: SteadyClock,
     operations: Arc<O>,
     store: Store,
@@ -65,7 +66,7 @@ pub struct PoolTask<O> {
 impl<O: Operations> PoolTask<O> {
     /// The task at the end of a handle, ready to run; `clock` is the one by which the pool was made.
     pub fn new(
-        pool: Pool,
+        pool: impl Into<LoggedPool>,
         clock: SteadyClock,
         end: PoolEnd,
         operations: Arc<O>,
@@ -74,7 +75,7 @@ impl<O: Operations> PoolTask<O> {
     ) -> Self {
         let (outcome, outcomes) = mpsc::unbounded_channel();
         Self {
-            pool,
+            logged: pool.into(),
             clock,
             operations,
             store,
@@ -103,7 +104,7 @@ impl<O: Operations> PoolTask<O> {
                 biased;
                 written = wait_for(&mut self.writing) => self.written(written),
                 Some((operation, outcome)) = self.outcomes.recv() => {
-                    self.pool.handle_cloud(operation, outcome, self.clock.now());
+                    self.logged.tell(Input::Cloud { operation, outcome }, self.clock.now());
                 }
                 command = self.end.commands.recv() => {
                     let Some(command) = command else { return };
@@ -113,14 +114,14 @@ impl<O: Operations> PoolTask<O> {
                         self.handle(command);
                     }
                 }
-                () = tokio::time::sleep(sleep) => self.pool.handle_timeout(self.clock.now()),
+                () = tokio::time::sleep(sleep) => self.logged.tell(Input::Timeout, self.clock.now()),
             }
         }
     }
 
     fn sleep(&self) -> Duration {
         let now = self.clock.now();
-        let wait = self.pool.poll_timeout().map_or(SignedDuration::MAX, |(at, _)| at.duration_since(now));
+        let wait = self.logged.pool.poll_timeout().map_or(SignedDuration::MAX, |(at, _)| at.duration_since(now));
         // Never zero: a deadline that the engine does not move must not spin.
         Duration::try_from(wait).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_SLEEP)
     }
@@ -131,34 +132,42 @@ impl<O: Operations> PoolTask<O> {
         match command {
             Command::Add(request, add, answer) => {
                 self.open.insert(request, Open { answer, pod: add.pod.clone() });
-                self.pool.handle_add(request, add, now);
+                self.logged.tell(Input::Add { request, add }, now);
             }
             Command::Del(request, del, answer) => {
                 self.open.insert(request, Open { answer, pod: None });
-                self.pool.handle_del(request, del, now);
+                self.logged.tell(Input::Del { request, del }, now);
             }
             Command::Cancel(request) => {
                 self.open.remove(&request);
-                self.pool.handle_cancel(request, now);
+                self.logged.tell(Input::Cancel { request }, now);
             }
             Command::Collect(network, valid, answer) => {
-                let _ = answer.send(self.pool.handle_collect(&network, &valid, now));
+                let noted = || Input::Collect { network: network.clone(), valid: valid.iter().cloned().collect() };
+                self.logged.note(noted, now);
+                let _ = answer.send(self.logged.pool.handle_collect(&network, &valid, now));
             }
-            Command::HasAsked(key, answer) => drop(answer.send(self.pool.has_asked(&key))),
-            Command::Holds(key, answer) => drop(answer.send(self.pool.holds(&key))),
-            Command::Settings(settings, answer) => drop(answer.send(self.pool.handle_settings(*settings, now))),
-            Command::PodSubnets(pod_subnets) => self.pool.handle_pod_subnets(pod_subnets, now),
-            Command::Blocks(blocks, answer) => drop(answer.send(self.pool.handle_blocks(&blocks, now))),
-            Command::Schedulable(schedulable) => self.pool.handle_schedulable(schedulable, now),
-            Command::CanGive(answer) => drop(answer.send(self.pool.can_give(now))),
+            Command::HasAsked(key, answer) => drop(answer.send(self.logged.pool.has_asked(&key))),
+            Command::Holds(key, answer) => drop(answer.send(self.logged.pool.holds(&key))),
+            Command::Settings(settings, answer) => {
+                self.logged.note(|| Input::Settings { settings: settings.clone() }, now);
+                let _ = answer.send(self.logged.pool.handle_settings(*settings, now));
+            }
+            Command::PodSubnets(pod_subnets) => self.logged.tell(Input::PodSubnets { pod_subnets }, now),
+            Command::Blocks(blocks, answer) => {
+                self.logged.note(|| Input::Blocks { blocks: blocks.clone() }, now);
+                let _ = answer.send(self.logged.pool.handle_blocks(&blocks, now));
+            }
+            Command::Schedulable(schedulable) => self.logged.tell(Input::Schedulable { schedulable }, now),
+            Command::CanGive(answer) => drop(answer.send(self.logged.pool.can_give(now))),
             Command::Show(answer) => drop(answer.send(Box::new(Shown {
-                view: self.pool.view(),
-                alarms: self.pool.alarms(),
+                view: self.logged.pool.view(),
+                alarms: self.logged.pool.alarms(),
                 decisions: self.decisions.iter().cloned().collect(),
                 refusals: self.refusals.iter().cloned().collect(),
-                log: self.pool.decisions().cloned().collect(),
+                log: self.logged.pool.decisions().cloned().collect(),
             }))),
-            Command::Terminate => self.pool.handle_terminating(now),
+            Command::Terminate => self.logged.tell(Input::Terminating, now),
             Command::Settled(answer) => self.settled.push(answer),
         }
     }
@@ -167,7 +176,7 @@ impl<O: Operations> PoolTask<O> {
         self.take_effects();
         if self.must_write() && self.is_written_here() {
             self.unwritten = false;
-            let outcome = write(&self.pool.checkpoint(), &self.store, &self.metrics);
+            let outcome = write(&self.logged.pool.checkpoint(), &self.store, &self.metrics);
             self.written(outcome);
             self.take_effects();
         }
@@ -183,7 +192,9 @@ impl<O: Operations> PoolTask<O> {
     }
 
     fn take_effects(&mut self) {
-        while let Some(effect) = self.pool.poll_effect() {
+        let mut effects = 0;
+        while let Some(effect) = self.logged.pool.poll_effect() {
+            effects += 1;
             match effect {
                 Effect::Persist(_) => self.unwritten = true,
                 Effect::Reply(request, reply) => self.reply(request, reply),
@@ -191,6 +202,7 @@ impl<O: Operations> PoolTask<O> {
                 Effect::Signal(signal) => self.signal(signal),
             }
         }
+        self.logged.note(|| Input::Taken { effects }, self.clock.now());
     }
 
     const fn must_write(&self) -> bool {
@@ -219,7 +231,7 @@ impl<O: Operations> PoolTask<O> {
 
     /// Group commit: one write at a time, always of the newest state; what comes meanwhile shares the next.
     fn write_apart(&mut self) {
-        let state = self.pool.checkpoint();
+        let state = self.logged.pool.checkpoint();
         let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
         self.writing = Some(tokio::task::spawn_blocking(move || write(&state, &store, &metrics)));
     }
@@ -230,7 +242,7 @@ impl<O: Operations> PoolTask<O> {
             self.metrics.checkpoint_failures.inc();
             tracing::warn!(%reason, "Failed to update backing store: what was not durable is undone and refused");
         }
-        self.pool.handle_persisted(outcome, self.clock.now());
+        self.logged.tell(Input::Persisted { outcome }, self.clock.now());
     }
 
     fn start(&self, id: OperationId, operation: CloudOperation) {
@@ -283,12 +295,12 @@ impl<O: Operations> PoolTask<O> {
     }
 
     fn publish(&mut self) {
-        let can_give = self.pool.can_give(self.clock.now()).is_ok();
+        let can_give = self.logged.pool.can_give(self.clock.now()).is_ok();
         let due = self.stats_at.is_none_or(|last| last.elapsed() >= STATS_PERIOD);
         if !due && self.end.status.borrow().can_give == can_give {
             return;
         }
-        let view = self.pool.view();
+        let view = self.logged.pool.view();
         if view.tally != self.stats {
             let tally = view.tally;
             tracing::debug!(

@@ -6,19 +6,25 @@ use std::collections::BTreeSet;
 use anyhow::{bail, ensure};
 use freeboard_datapath::host::{self, Change, DesiredHost, ObservedHost, PrimaryInterface};
 use freeboard_ec2::ImdsConfig;
-use freeboard_settings::Settings;
+use freeboard_settings::{AddressSource, Settings};
 
+use crate::host::Primary;
 use crate::identity::Metadata;
 
-/// Writes those that are not right, and returns what was changed. Waits until the metadata service answers.
+/// Writes those that are not right, and returns what was changed. On EC2 it waits until the metadata service answers.
 ///
 /// # Errors
 /// When the primary interface has no link, or the kernel refuses.
 pub fn prepare(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let metadata = runtime.block_on(Metadata::read(ImdsConfig::from_environment()))?;
+    let mac = runtime.block_on(async {
+        anyhow::Ok(match settings.source {
+            AddressSource::Interfaces => Metadata::read(ImdsConfig::from_environment()).await?.primary_mac(),
+            AddressSource::Blocks => Primary::of_default_route().await?.mac,
+        })
+    })?;
     let desired = DesiredHost {
-        primary: PrimaryInterface { mac: metadata.primary_mac(), mtu_bytes: settings.eni_mtu },
+        primary: PrimaryInterface { mac, mtu_bytes: settings.eni_mtu },
         secondaries: Vec::new(),
         pods: Vec::new(),
         mark: None,

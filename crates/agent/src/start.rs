@@ -1,13 +1,13 @@
 //! The start: identity, limits, host, state, pool; then what runs beside the pool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use freeboard_address::Cidr;
 use freeboard_ec2::{DescribeInstanceTypes, Ec2Client, Ec2Config, ImdsConfig, Timeouts};
-use freeboard_pool::{CheckpointState, NodeFacts, PodSubnets, Pool};
+use freeboard_pool::{CheckpointState, Input, NodeFacts, PodSubnets};
 use freeboard_settings::Settings;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::host::{Host, Primary};
 use crate::host_files;
 use crate::http;
 use crate::identity::Metadata;
+use crate::input_log::LoggedPool;
 use crate::introspection::{Introspection, MetricsPage};
 use crate::leftovers;
 use crate::limits::{self, Limits};
@@ -82,10 +83,10 @@ impl Start {
         let state = self.state(&host).await?;
         let clock = SteadyClock::start();
         let now = clock.now();
-        let mut pool = Pool::new(pool_settings(&self.settings), facts.clone(), now);
-        pool.handle_pod_subnets(first_pod_subnets(&self.settings), now);
-        pool.handle_returned(state.returned.clone(), now);
-        pool.handle_intents(state.creating.clone(), now);
+        let mut pool = self.new_pool(Some(facts.clone()), now)?;
+        pool.tell(Input::PodSubnets { pod_subnets: first_pod_subnets(&self.settings) }, now);
+        pool.tell(Input::Returned { returned: state.returned.clone() }, now);
+        pool.tell(Input::Intents { intents: state.creating.clone() }, now);
         let restored = restore(&mut pool, state, now);
         let cloud = Arc::new(Cloud {
             ec2,
@@ -119,6 +120,14 @@ impl Start {
         host.set_up_node(direct).await.context("failed to set up host network")?;
         self.vpc_cidrs.send_replace(direct.to_vec());
         Ok(host)
+    }
+
+    /// A new pool, with the log that the settings ask for; `facts`: none where pods have addresses of the node's own blocks.
+    pub(crate) fn new_pool(&self, facts: Option<NodeFacts>, now: Timestamp) -> anyhow::Result<LoggedPool> {
+        let log = self.settings.input_log.as_deref();
+        LoggedPool::new(pool_settings(&self.settings), facts, log, now).with_context(|| {
+            format!("FREEBOARD_INPUT_LOG={}: the file cannot be made", log.unwrap_or(Path::new("")).display())
+        })
     }
 
     /// The start is finished, but for what the pool itself has to learn.
@@ -245,13 +254,13 @@ impl Start {
 
 /// Gives the pool the state of the last run. Returns its allocations.
 pub(crate) fn restore(
-    pool: &mut Pool,
+    pool: &mut LoggedPool,
     state: CheckpointState,
     now: Timestamp,
 ) -> Vec<freeboard_pool::RestoredAllocation> {
     let mut allocations = state.allocations.clone();
     allocations.extend(state.conflicting);
-    pool.handle_restore(allocations, state.cooling, now);
+    pool.tell(Input::Restore { allocations, cooling: state.cooling }, now);
     state.allocations
 }
 

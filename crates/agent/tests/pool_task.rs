@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use freeboard_address::{Addresses, AttachmentKey, EniId, InstanceId, PodKey, SubnetId, VpcId};
 use freeboard_agent::clock::SteadyClock;
+use freeboard_agent::input_log::LoggedPool;
 use freeboard_agent::live_settings::LiveSettings;
 use freeboard_agent::metrics::Metrics;
 use freeboard_agent::pool_handle::{self, Command, PoolHandle};
@@ -17,8 +18,8 @@ use freeboard_agent::pool_settings::pool_settings;
 use freeboard_agent::pool_task::{Operations, PoolTask};
 use freeboard_agent::store::{Loaded, Store};
 use freeboard_pool::{
-    AddRequest, Cause, CloudFailure, CloudOperation, CloudSuccess, DelRequest, FailureKind, NodeFacts,
-    ObservedInterface, ObservedSubnet, Pool, Reply,
+    AddRequest, Cause, CloudFailure, CloudOperation, CloudSuccess, DelRequest, FailureKind, Input, NodeFacts,
+    ObservedInterface, ObservedSubnet, Origin, Pool, Record, Reply,
 };
 use freeboard_settings::{Environment, Settings};
 use jiff::Timestamp;
@@ -100,16 +101,21 @@ struct Running {
 
 /// Starts the task on the state that lies in `directory`.
 async fn start(directory: &Path) -> Running {
+    start_with_log(directory, None).await
+}
+
+/// The same, and what the pool is told is written into a file.
+async fn start_with_log(directory: &Path, log: Option<&Path>) -> Running {
     let settings = Settings::parse(&environment(&STARTED)).unwrap().0;
     let store = Store::open(&directory.join("ipam.json")).unwrap();
     let now = Timestamp::now();
-    let mut pool = Pool::new(pool_settings(&settings), facts(), now);
+    let mut pool = LoggedPool::new(pool_settings(&settings), Some(facts()), log, now).unwrap();
     let state = match store.load(now).unwrap() {
         Loaded::Restored(state) => state,
         Loaded::Absent => Default::default(),
         Loaded::Quarantined { reason, .. } => panic!("{reason}"),
     };
-    pool.handle_restore(state.allocations, state.cooling, now);
+    pool.tell(Input::Restore { allocations: state.allocations, cooling: state.cooling }, now);
     let metrics = Arc::new(Metrics::new().unwrap());
     let cloud = Arc::new(Cloud::default());
     let (handle, end) = pool_handle::handle();
@@ -262,4 +268,33 @@ async fn what_is_read_at_the_start_only_is_named_and_waits() {
     assert_eq!(taken.changes.len(), 1, "{:?}", taken.changes);
     let in_force = live.follow().borrow().clone();
     assert_eq!((in_force.cooldown_seconds, in_force.eni_mtu), (7, 9001));
+}
+
+#[tokio::test]
+async fn the_log_of_what_the_pool_is_told_makes_the_same_run_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("inputs.jsonl");
+    let running = start_with_log(directory.path(), Some(&file)).await;
+    for container in ["a", "b", "c"] {
+        assert!(matches!(add(&running.pool, container).await, Reply::Assigned { .. }));
+    }
+    running.pool.del(DelRequest { key: key("b"), pod: None }).await.unwrap();
+    running.pool.ask(Command::Settled).await.unwrap();
+    let live = running.pool.ask(Command::Show).await.unwrap().view;
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut lines = text.lines();
+    let mut again = Pool::of_origin(&serde_json::from_str::<Origin>(lines.next().unwrap()).unwrap());
+    for line in lines {
+        let Record { at, input } = serde_json::from_str(line).unwrap();
+        if let Input::Taken { effects } = input {
+            assert_eq!(std::iter::from_fn(|| again.poll_effect()).count() as u64, effects, "{line}");
+        }
+        again.handle(input, at);
+    }
+    assert_eq!(again.view().tally, live.tally);
+    for container in ["a", "b", "c"] {
+        let held = running.pool.ask(|answer| Command::Holds(key(container), answer)).await.unwrap();
+        assert_eq!(again.holds(&key(container)), held, "{container}");
+    }
 }

@@ -95,6 +95,9 @@ impl Blocks {
         if claims != territory.claims {
             violations.push(format!("{name} counts {} blocks of nodes and has {claims}", territory.claims));
         }
+        if self.counted_reserved(index).is_none_or(|counted| counted != territory.reserved_nodes) {
+            violations.push(format!("{name} does not count the nodes for which it keeps room as they are"));
+        }
         let mut cooling = 0;
         let remembered: BTreeSet<_> = self.cooling.iter().map(|block| (&block.cidr, &block.released)).collect();
         for (block, released) in &territory.cooling {

@@ -12,6 +12,8 @@ pub enum Cause {
     RangeExhausted,
     /// Ranges have free addresses, but no aligned block of the size that the node needs.
     RangeFragmented,
+    /// Blocks of the size are free, but all of them are kept for nodes of other pools.
+    RoomReserved,
     /// A block of the size exists, but it cools down after use.
     CoolingDown,
     /// There is no range at all.
@@ -36,9 +38,10 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for metric labels and reference pages.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RangeExhausted,
         Self::RangeFragmented,
+        Self::RoomReserved,
         Self::CoolingDown,
         Self::NoRange,
         Self::NoRangeMatches,
@@ -57,6 +60,7 @@ impl Cause {
         match self {
             Self::RangeExhausted => "RangeExhausted",
             Self::RangeFragmented => "RangeFragmented",
+            Self::RoomReserved => "RoomReserved",
             Self::CoolingDown => "CoolingDown",
             Self::NoRange => "NoRange",
             Self::NoRangeMatches => "NoRangeMatches",

@@ -125,7 +125,10 @@ impl Blocks {
         let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
         let mut best: Option<(u64, usize, Cidr)> = None;
         for index in class.giving.iter().copied() {
-            let Some(territory) = self.territories.get(index) else { continue };
+            // Where room is kept for pools, none is kept from them.
+            let Some(territory) = self.territories.get(index).filter(|one| one.spec.reservations.is_empty()) else {
+                continue;
+            };
             let Some(length) = length_for(territory, key.pods).filter(|l| *l >= territory.spec.cidr.length()) else {
                 continue;
             };

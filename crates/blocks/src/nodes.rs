@@ -68,8 +68,12 @@ impl Blocks {
         };
         let is_changed = node.labels != labels || node.max_pods != max_pods || node.is_deleting != is_deleting;
         node.version = version;
+        let is_relabelled = node.labels != labels;
         if is_changed {
             (node.labels, node.max_pods, node.is_deleting) = (labels, max_pods, is_deleting);
+        }
+        if is_relabelled {
+            self.recount_all_reserved();
         }
         self.settle(id, &pod_cidrs, is_changed);
     }
@@ -208,7 +212,10 @@ impl Blocks {
             }
             None => false,
         };
-        index.into_iter().for_each(|index| self.summarise(index));
+        if let Some(index) = index {
+            self.note_reserved(index, id, true);
+            self.summarise(index);
+        }
         self.claims.insert(cidr, id, is_regular);
         if is_regular {
             return;
@@ -237,6 +244,7 @@ impl Blocks {
                 self.clear(id, cidr);
                 self.rejudge_all();
                 self.rejudge_node(next, cidr);
+                self.ranges_touching(cidr).into_iter().for_each(|index| self.recount_reserved(index));
                 return;
             }
             Withdrawn::Vacant { was_regular } => !was_regular,
@@ -251,6 +259,7 @@ impl Blocks {
             }
         }
         if let Some(index) = index {
+            self.note_reserved(index, id, false);
             self.summarise(index);
             if !is_irregular && !cools {
                 self.note_free(index, cidr);

@@ -1,8 +1,9 @@
 //! A range of pod addresses as it is declared, and why a declaration is refused.
 
-use freeboard_address::{BlockLengthRefused, BlockSize, Cidr, RangeName};
+use freeboard_address::{BlockLengthRefused, BlockSize, Cidr, NodePoolName, RangeName};
 use serde::{Deserialize, Serialize};
 
+use crate::reservation::Reservation;
 use crate::selector::{NodeSelector, SelectorRefused};
 
 /// One range of pod addresses: a contiguous block; a cluster has any number of them.
@@ -27,6 +28,9 @@ pub struct RangeSpec {
     /// Parts that no node gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<Exclusion>,
+    /// Room that is kept for nodes of certain pools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<Reservation>,
 }
 
 impl RangeSpec {
@@ -41,6 +45,7 @@ impl RangeSpec {
             selector: None,
             block_size: BlockSize::GKE,
             excluded: Vec::new(),
+            reservations: Vec::new(),
         }
     }
 }
@@ -132,6 +137,30 @@ pub enum RangeRefused {
         /// What is wrong.
         reason: SelectorRefused,
     },
+    /// A node of a pool, for which room is to be kept, has no block in the range.
+    #[error(
+        "range {name} ({cidr}) has no block for {max_pods} pods, so it keeps no room for pool {pool}: choose larger blocks or a larger range, or lower maxPods"
+    )]
+    ReservationTooLarge {
+        /// The refused range.
+        name: RangeName,
+        /// Its block.
+        cidr: Cidr,
+        /// The pool.
+        pool: NodePoolName,
+        /// Max-pods of its nodes.
+        max_pods: u32,
+    },
+    /// The selector of a pool, for which room is to be kept, is not well formed.
+    #[error("range {name}, pool {pool}: {reason}")]
+    ReservationSelector {
+        /// The refused range.
+        name: RangeName,
+        /// The pool.
+        pool: NodePoolName,
+        /// What is wrong.
+        reason: SelectorRefused,
+    },
     /// The range is being removed.
     #[error(
         "range {0} is being removed, and nodes still have blocks of it: wait until it is gone, or add the new range under another name"
@@ -153,6 +182,7 @@ impl RangeSpec {
         if let Some(selector) = &self.selector {
             selector.check().map_err(|reason| RangeRefused::Selector { name: name.clone(), reason })?;
         }
+        self.reservations.iter().try_for_each(|reservation| self.check_reservation(reservation))?;
         let around = self.excluded.iter().chain(cluster).find(|exclusion| exclusion.cidr.contains_block(self.cidr));
         match around {
             Some(Exclusion { cidr, purpose }) => {
@@ -160,5 +190,15 @@ impl RangeSpec {
             }
             None => Ok(()),
         }
+    }
+
+    fn check_reservation(&self, reservation: &Reservation) -> Result<(), RangeRefused> {
+        let Reservation { pool, selector, max_pods, .. } = reservation;
+        let (name, pool) = (self.name.clone(), pool.clone());
+        let length = self.block_size.block_length(*max_pods);
+        if length.is_none_or(|length| length < self.cidr.length()) {
+            return Err(RangeRefused::ReservationTooLarge { name, cidr: self.cidr, pool, max_pods: *max_pods });
+        }
+        selector.check().map_err(|reason| RangeRefused::ReservationSelector { name, pool, reason })
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Class {
     pub(crate) giving: Vec<usize>,
     /// Ranges that are for these nodes and give no blocks: draining or being removed.
     pub(crate) draining: Vec<usize>,
+    /// The labels, as far as any selector looks at them, when room is kept somewhere: whose it is depends on them.
+    pub(crate) labels: Labels,
 }
 
 /// All classes that were met since the ranges changed last.
@@ -149,6 +151,7 @@ impl Blocks {
             territory.rebuild(&self.settings.excluded, claims.iter());
             territory.claims = u64::try_from(inside).unwrap_or(u64::MAX);
         }
+        self.recount_reserved(index);
         self.summarise(index);
     }
 
@@ -190,7 +193,10 @@ impl Blocks {
 
     fn classify_again(&mut self) {
         let mut keys: Vec<String> = Vec::new();
-        for selector in self.territories.iter().filter_map(|territory| territory.spec.selector.as_ref()) {
+        let reservations = self.territories.iter().flat_map(|territory| &territory.spec.reservations);
+        let of_pools = reservations.map(|reservation| &reservation.selector);
+        let of_ranges = self.territories.iter().filter_map(|territory| territory.spec.selector.as_ref());
+        for selector in of_ranges.chain(of_pools) {
             keys.extend(selector.keys().into_iter().map(str::to_owned));
         }
         keys.sort_unstable();
@@ -216,6 +222,8 @@ impl Blocks {
             return *index;
         }
         let mut class = Class::default();
+        let seen = self.classes.keys.iter().zip(&values);
+        class.labels = seen.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         for (index, territory) in self.territories.iter().enumerate() {
             if territory.spec.selector.as_ref().is_some_and(|selector| !selector.matches(labels)) {
                 continue;

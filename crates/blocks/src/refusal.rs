@@ -154,6 +154,10 @@ impl Blocks {
             1 => String::new(),
             count => format!(", and the other {} ranges for this node have none either", count - 1),
         };
+        let reserved = ranges.iter().find(|seen| seen.territory.space.best_fit(seen.length).is_some());
+        if let Some(seen) = reserved {
+            return explain_reserved(seen, &among);
+        }
         let soonest = ranges.iter().filter_map(|seen| self.cools_until(seen)).min();
         if let Some(seconds) = soonest {
             let cooling: u64 = ranges.iter().map(|seen| seen.territory.cooling_addresses).sum();
@@ -236,4 +240,23 @@ impl Blocks {
         let names = indices.iter().filter_map(|index| self.territories.get(*index));
         names.map(|territory| territory.spec.name.to_string()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// A range has free blocks, and all of them are kept for other pools.
+fn explain_reserved(seen: &Seen<'_>, among: &str) -> Refusal {
+    let (name, cidr) = (&seen.territory.spec.name, seen.territory.spec.cidr);
+    let open = seen.territory.reservation_views().into_iter().filter(|one| one.nodes < one.max_nodes);
+    let pools: Vec<String> =
+        open.map(|one| format!("{} ({} of {} nodes have theirs)", one.pool, one.nodes, one.max_nodes)).collect();
+    Refusal::new(
+        Cause::RoomReserved,
+        Place::Range { name: name.clone(), cidr },
+        format!(
+            "{} blocks of /{} are free in range {name} {cidr}, and all are kept for {}{among}",
+            seen.capacity - seen.taken,
+            seen.length,
+            pools.join(", ")
+        ),
+        "add a range (PodRange), or lower what is kept for those pools",
+    )
 }

@@ -15,6 +15,8 @@ use crate::effect::Signal;
 use crate::engine::{Blocks, later};
 use crate::input::RestoredCooling;
 use crate::nodes::State;
+use crate::ranges::Class;
+use crate::reservation::Cut;
 use crate::table::NodeId;
 use crate::writes::Write;
 
@@ -46,6 +48,8 @@ pub(crate) struct Queues {
     due: BTreeSet<GroupKey>,
     /// A queue has vanished, so that ranges may not be short any more.
     has_emptied: bool,
+    /// A pool's node took a block, so that less is kept for the pool than before: others may find room.
+    has_less_kept: bool,
 }
 
 impl Queues {
@@ -168,6 +172,11 @@ impl Blocks {
         let mut stuck = BTreeSet::new();
         if self.is_ready() {
             self.serve_in_order(&mut stuck);
+            while std::mem::take(&mut self.queues.has_less_kept) {
+                self.queues.wake();
+                stuck.clear();
+                self.serve_in_order(&mut stuck);
+            }
         } else {
             stuck.clone_from(&self.queues.due);
         }
@@ -230,31 +239,51 @@ impl Blocks {
             Some(room) => room,
             None => self.press(key)?,
         };
+        let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
         let territory = self.territories.get_mut(room.index)?;
         let cidr = territory.space.allocate(room.length)?;
         territory.claims += 1;
+        self.queues.has_less_kept |= territory.count_reserved(&class.labels, true);
         self.summarise(room.index);
         Some(cidr)
     }
 
-    /// The best range for a node of this queue: of those with the highest priority that have room, the one where the block is cut
-    /// from the smallest free block; of those, the fullest, so that others stay whole or become empty.
+    /// The best range for a node of this queue: one that keeps room for it; else of those with the highest priority that have room,
+    /// the one where the block is cut from the smallest free block; of those, the fullest, so that others stay whole or become empty.
     fn room(&self, key: GroupKey) -> Option<Room> {
         let class = self.classes.all.get(usize::try_from(key.class).ok()?)?;
+        let is_own = |index: &usize| {
+            let territory = self.territories.get(*index).filter(|one| !one.spec.reservations.is_empty());
+            territory.is_some_and(|territory| territory.own_reservation(&class.labels).is_some())
+        };
+        let own = class.giving.iter().copied().filter(is_own);
+        self.room_among(own, class, key).or_else(|| self.room_among(class.giving.iter().copied(), class, key))
+    }
+
+    /// The best of these ranges, which are in the order of their priority.
+    fn room_among(&self, ranges: impl Iterator<Item = usize>, class: &Class, key: GroupKey) -> Option<Room> {
         let mut best: Option<(i32, u8, u64, Room)> = None;
-        for index in class.giving.iter().copied() {
+        for index in ranges {
             let Some(summary) = self.summaries.get(index) else { continue };
             if best.as_ref().is_some_and(|(priority, ..)| *priority > summary.priority) {
                 break;
             }
             let Some(length) = summary.block_size.length_of(key.pods) else { continue };
             let Some(fit) = summary.lengths.best_fit(length) else { continue };
+            if summary.is_reserving && !self.leaves_room(index, class, Cut { length, from: fit }) {
+                continue;
+            }
             let (waste, free) = (length - fit, summary.free_addresses);
             if best.as_ref().is_none_or(|(_, least, fewest, _)| (waste, free) < (*least, *fewest)) {
                 best = Some((summary.priority, waste, free, Room { index, length }));
             }
         }
         best.map(|(.., room)| room)
+    }
+
+    fn leaves_room(&self, index: usize, class: &Class, cut: Cut) -> bool {
+        let Some(territory) = self.territories.get(index) else { return false };
+        territory.leaves_room(cut, territory.own_reservation(&class.labels))
     }
 
     /// Whether a node of this queue could be served now without ending a cool-down.
@@ -274,7 +303,12 @@ impl Blocks {
             if self.is_held_from(key, *cidr) {
                 continue;
             }
-            let Some(length) = self.territories.get(index).and_then(|t| length_for(t, key.pods)) else { continue };
+            let Some(territory) = self.territories.get(index) else { continue };
+            // What cools down is kept too; only those for whom it is kept may have it early.
+            if !territory.spec.reservations.is_empty() && territory.own_reservation(&class.labels).is_none() {
+                continue;
+            }
+            let Some(length) = length_for(territory, key.pods) else { continue };
             if let Some(blocks) = self.ripe(index, *cidr, length) {
                 found = Some((Room { index, length }, blocks));
                 break;

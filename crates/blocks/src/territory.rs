@@ -14,6 +14,8 @@ pub(crate) struct Summary {
     pub(crate) block_size: BlockSize,
     pub(crate) lengths: FreeLengths,
     pub(crate) free_addresses: u64,
+    /// Room is kept in it.
+    pub(crate) is_reserving: bool,
 }
 
 impl Summary {
@@ -23,6 +25,7 @@ impl Summary {
             block_size: territory.spec.block_size,
             lengths: territory.space.lengths(),
             free_addresses: territory.space.free_addresses(),
+            is_reserving: !territory.spec.reservations.is_empty(),
         }
     }
 }
@@ -46,6 +49,8 @@ pub(crate) struct Territory {
     pub(crate) claims: u64,
     /// Addresses that no node may have.
     pub(crate) excluded_addresses: u64,
+    /// How many nodes of each pool, for which room is kept, have a block here; in the order of the spec.
+    pub(crate) reserved_nodes: Vec<u64>,
 }
 
 impl Territory {
@@ -61,6 +66,7 @@ impl Territory {
             held_addresses: 0,
             claims: 0,
             excluded_addresses: 0,
+            reserved_nodes: Vec::new(),
         }
     }
 

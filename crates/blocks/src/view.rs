@@ -10,6 +10,7 @@ use crate::findings::Finding;
 use crate::input::RestoredCooling;
 use crate::nodes::{Node, State};
 use crate::range::RangeState;
+use crate::reservation::ReservationView;
 use crate::serve::{GroupKey, length_for};
 use crate::territory::Territory;
 
@@ -66,6 +67,8 @@ pub struct RangeView {
     pub largest_free_block: Option<u8>,
     /// How many more nodes of each size it holds.
     pub fits: Vec<Fit>,
+    /// How far the room is used that is kept for pools.
+    pub reservations: Vec<ReservationView>,
     /// Nodes that wait, and could have a block of it if there were room.
     pub waiting_nodes: u64,
     /// Nodes wait because it has no room for them.
@@ -159,6 +162,19 @@ impl Blocks {
         claims.filter_map(|(cidr, id)| Some((cidr, &self.nodes.get(id)?.name)))
     }
 
+    /// Whether the range is for any node that is known. Costs as much as there are nodes when it is for none.
+    #[must_use]
+    pub fn is_for_a_node(&self, name: &RangeName) -> bool {
+        let Some(territory) = self.territories.iter().find(|territory| territory.spec.name == *name) else {
+            return false;
+        };
+        territory.claims > 0
+            || self
+                .nodes
+                .iter()
+                .any(|(_, node)| territory.spec.selector.as_ref().is_none_or(|selector| selector.matches(&node.labels)))
+    }
+
     /// Where one node stands.
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<NodeView> {
@@ -238,6 +254,7 @@ impl Blocks {
             nodes: territory.claims,
             largest_free_block: territory.space.largest_block(),
             fits: SIZES_SHOWN.into_iter().filter_map(fit).collect(),
+            reservations: territory.reservation_views(),
             waiting_nodes: self.waiting_for(territory),
             is_exhausted: territory.is_exhausted,
         }

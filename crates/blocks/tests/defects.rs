@@ -6,7 +6,7 @@
 mod world;
 
 use freeboard_address::{NodeName, RangeName};
-use freeboard_blocks::{BlockSize, Cause, NodeSelector, Signal};
+use freeboard_blocks::{BlockSize, BlocksSettings, Cause, Exclusion, NodeSelector, Signal};
 use world::{Fate, World, cidr, range, settings};
 
 fn problems(world: &World) -> Vec<String> {
@@ -264,4 +264,15 @@ fn nic_6_terms_of_a_selector_are_ored() {
     world.api.create("n", &[("pool", "b")], Some(16));
     world.settle();
     assert_eq!(world.block("n"), "10.0.0.0/27");
+}
+
+#[test]
+fn nic_7_service_addresses_are_given_to_no_node() {
+    let services = Exclusion { cidr: cidr("10.0.0.0/27"), purpose: "services".to_owned() };
+    let mut world =
+        World::new(BlocksSettings { excluded: vec![services], ..settings() }, &[range("pods", "10.0.0.0/26")]);
+    world.create("a", 16);
+    world.create("b", 16);
+    assert_eq!((world.block("a").as_str(), world.block("b").as_str()), ("10.0.0.32/27", ""));
+    assert_eq!(world.engine.range_views()[0].capacity_addresses, 32);
 }

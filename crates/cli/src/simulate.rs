@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use freeboard_simulator::{
-    Animal, Comparison, Failure, FaultSettings, Loads, Replay, Run, Scenario, Summary, Workload, ZOO,
+    Animal, Comparison, Failure, FaultSettings, Loads, NodeLog, Replay, Run, Scenario, Shown, Summary, Workload, ZOO,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -48,7 +48,7 @@ pub(crate) struct SimulateArguments {
     /// Where the replay of the first seed that fails is written
     #[arg(long, value_name = "FILE", default_value = "freeboard-replay.json")]
     keep: PathBuf,
-    /// Make the run of this replay file again
+    /// Make the run of this replay file again; or of the log of a node's agent (`FREEBOARD_INPUT_LOG`), whole or --until a step
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "faults_per_hour"])]
     replay: Option<PathBuf>,
     /// Hunt the wrong behaviours of the zoo, or one of them by name
@@ -79,7 +79,13 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
         return zoo(name, arguments.json);
     }
     let replay = match &arguments.replay {
-        Some(file) => Replay::parse(&read(file)?).with_context(|| file.display().to_string())?,
+        Some(file) => {
+            let text = read(file)?;
+            if NodeLog::is_one(&text) {
+                return replay_log(&text, arguments).with_context(|| file.display().to_string());
+            }
+            Replay::parse(&text).with_context(|| file.display().to_string())?
+        }
         None => Replay::new(scenario(arguments)?, arguments.seed),
     };
     match arguments.until {
@@ -201,10 +207,24 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// What a node's agent told its pool, told to the engine again, up to a step or whole.
+fn replay_log(text: &str, arguments: &SimulateArguments) -> Result<()> {
+    let log = NodeLog::parse(text)?;
+    let shown = log.until(arguments.until)?;
+    print(&shown, arguments.json)?;
+    if let Some(violation) = &shown.step.violation {
+        bail!("step {} broke an invariant: {}", shown.step.number, violation.what);
+    }
+    Ok(())
+}
+
 fn show(replay: &Replay, step: u64, json: bool) -> Result<()> {
-    let shown = replay.until(step)?;
+    print(&replay.until(step)?, json)
+}
+
+fn print(shown: &Shown, json: bool) -> Result<()> {
     if json {
-        anstream::println!("{}", serde_json::to_string_pretty(&shown)?);
+        anstream::println!("{}", serde_json::to_string_pretty(shown)?);
         return Ok(());
     }
     anstream::println!("{}\n\nstate", shown.step.line());

@@ -7,6 +7,7 @@ mod input;
 mod metrics;
 mod nodes;
 mod options;
+mod outlook;
 mod ranges;
 mod reports;
 mod shell;
@@ -61,8 +62,14 @@ async fn run(options: Options) -> Result<()> {
             health.metrics.leading.set(1);
             // The first term of all has no leader before it whose writes could still land.
             let settings = options.blocks_settings(term.number == 0);
-            let blocks =
-                Shell::lead(client.clone(), Arc::clone(&leadership), health.clone(), recorder.clone(), settings);
+            let blocks = Shell::lead(
+                client.clone(),
+                Arc::clone(&leadership),
+                health.clone(),
+                recorder.clone(),
+                settings,
+                options.outlook(),
+            );
             match &ec2 {
                 Some(ec2) => {
                     let (client, leadership) = (client.clone(), Arc::clone(&leadership));

@@ -8,6 +8,8 @@ use freeboard_address::Cidr;
 use freeboard_blocks::{BlocksSettings, Exclusion};
 use jiff::SignedDuration;
 
+use crate::outlook::Outlook;
+
 /// Gives every node of a cluster its block of pod addresses, from any number of ranges (PodRange objects).
 ///
 /// kube-controller-manager must run with --allocate-node-cidrs=false: two who give blocks would give one twice.
@@ -48,12 +50,26 @@ pub(crate) struct Options {
     /// Max-pods of a node that does not tell it; without this such a node waits until it does
     #[arg(long, env = "FREEBOARD_DEFAULT_MAX_PODS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) default_max_pods: Option<u32>,
+    /// Seconds between two samples of the use of a range, for its forecast
+    #[arg(long, env = "FREEBOARD_SAMPLE_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) sample_seconds: u32,
+    /// Days: a range that will be full within them is told of
+    #[arg(long, env = "FREEBOARD_FORECAST_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) forecast_days: u16,
     /// A higher max-pods is taken for a mistake
     #[arg(long, env = "FREEBOARD_MAX_PODS_LIMIT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_pods_limit: u32,
 }
 
 impl Options {
+    /// How the future of a range is looked at.
+    pub(crate) fn outlook(&self) -> Outlook {
+        Outlook {
+            every: SignedDuration::from_secs(i64::from(self.sample_seconds)),
+            horizon: SignedDuration::from_hours(24 * i64::from(self.forecast_days)),
+        }
+    }
+
     /// The engine's settings. `is_first` when no earlier leader can have written anything.
     pub(crate) fn blocks_settings(&self, is_first: bool) -> BlocksSettings {
         let defaults = BlocksSettings::default();

@@ -3,29 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freeboard_address::RangeName;
-use freeboard_blocks::{Blocks, RangeSpec, RangeView};
+use freeboard_blocks::{Blocks, RangeSpec, RangeState, RangeView, RestoredCooling};
 use freeboard_kubernetes::client::{is_not_found, sentence};
 use freeboard_kubernetes::conditions::{Condition, ConditionStatus};
 use freeboard_kubernetes::events::Severity;
 use freeboard_kubernetes::kube::api::{Patch, PatchParams};
 use freeboard_kubernetes::kube::{Api, Client};
-use freeboard_kubernetes::resources::{FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeStatus};
+use freeboard_kubernetes::resources::{
+    CoolingBlock, FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeStatus, ReservationUse,
+};
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use crate::outlook::{self, Outlook};
 use crate::reports::Reports;
 
 /// The condition that says whether the declaration stands.
 const ACCEPTED: &str = "Accepted";
 /// The condition that says whether nodes wait for room.
 const ROOM: &str = "RoomAvailable";
+/// The condition that says how far a draining range is.
+const DRAINED: &str = "Drained";
+/// The condition that says whether there is room for all that is kept.
+const RESERVATIONS_FIT: &str = "ReservationsFit";
 /// Nodes that a status names, of those for whom a removal waits.
 const NAMED: usize = 10;
+/// Cooling blocks that a status names; a leader that follows does not know of more.
+const COOLING: usize = 256;
 
 /// All declared ranges.
 pub(crate) struct Ranges {
     client: Client,
+    outlook: Outlook,
     declared: BTreeMap<RangeName, Declared>,
 }
 
@@ -50,8 +60,8 @@ struct Refused {
 }
 
 impl Ranges {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, declared: BTreeMap::new() }
+    pub(crate) fn new(client: Client, outlook: Outlook) -> Self {
+        Self { client, outlook, declared: BTreeMap::new() }
     }
 
     /// Takes in all ranges as they are now.
@@ -101,6 +111,7 @@ impl Ranges {
                 .map_err(|refused| Refused { spec: Some(spec), sentence: refused.to_string() }),
             Err(error) => Err(Refused { spec: None, sentence: error.to_string() }),
         };
+        restore_cooling(&object, engine, now);
         self.declared
             .insert(name.clone(), Declared { object, outcome, is_removing: true, written: None, writing: None });
         engine.handle_range_removed(name, now);
@@ -127,6 +138,9 @@ impl Ranges {
         {
             tracing::warn!(range = %name, "the range is refused: {}", refused.sentence);
             reports.range(&object, Severity::Warning, "RangeRefused", refused.sentence.clone());
+        }
+        if before.is_none() && outcome.is_ok() {
+            restore_cooling(&object, engine, now);
         }
         if outcome.is_ok() && !is_kept(&object) {
             tokio::spawn(keep(self.client.clone(), object.clone()));
@@ -164,7 +178,7 @@ impl Ranges {
                 }
                 None => {}
             }
-            let status = declared.status(views.get(name), engine, now);
+            let status = declared.status(views.get(name), engine, &self.outlook, now);
             let known = declared.written.as_ref().or(declared.object.status.as_ref());
             if known == Some(&status) {
                 continue;
@@ -176,10 +190,10 @@ impl Ranges {
 }
 
 impl Declared {
-    fn status(&self, view: Option<&RangeView>, engine: &Blocks, now: Timestamp) -> PodRangeStatus {
+    fn status(&self, view: Option<&RangeView>, engine: &Blocks, outlook: &Outlook, now: Timestamp) -> PodRangeStatus {
         let before = self.written.as_ref().or(self.object.status.as_ref());
         let mut conditions = before.map(|status| status.conditions.clone()).unwrap_or_default();
-        self.accepted(now).put_into(&mut conditions);
+        self.accepted(engine, now).put_into(&mut conditions);
         let mut status = PodRangeStatus {
             observed_generation: self.object.metadata.generation.unwrap_or_default(),
             largest_free_block: "-".to_owned(),
@@ -205,20 +219,40 @@ impl Declared {
                     capacity_nodes: fit.capacity_nodes,
                 })
                 .collect();
-            if self.is_removing {
+            let is_emptying = self.is_removing || view.state == RangeState::Draining;
+            if is_emptying {
                 status.used_by = engine.users(&view.name, 0).take(NAMED).map(|(_, node)| node.to_string()).collect();
+                drained_condition(view, &status.used_by, now).put_into(&mut conditions);
+            } else {
+                conditions.retain(|condition| condition.kind != DRAINED);
             }
+            status.cooling = cooling_of(view, engine);
+            status.reservations = reservations_of(view);
+            if status.reservations.is_empty() {
+                conditions.retain(|condition| condition.kind != RESERVATIONS_FIT);
+            } else {
+                reservations_condition(view, engine, now).put_into(&mut conditions);
+            }
+            let history = before.map(|status| status.history.as_slice()).unwrap_or_default();
+            status.history = outlook.sampled(history, view.allocated_addresses, now);
+            status.forecast = outlook::forecast(&status.history, view.capacity_addresses);
+            outlook.condition(view, status.forecast.as_ref(), &status.history, now).put_into(&mut conditions);
         }
         status.conditions = conditions;
         status
     }
 
-    fn accepted(&self, now: Timestamp) -> Condition {
+    fn accepted(&self, engine: &Blocks, now: Timestamp) -> Condition {
         let (status, reason, message) = match &self.outcome {
             Ok(_) if self.is_removing => (
                 ConditionStatus::False,
                 "Removing",
                 "nodes still have blocks of it; it goes with the last of them".to_owned(),
+            ),
+            Ok(spec) if spec.selector.is_some() && !engine.is_for_a_node(&spec.name) => (
+                ConditionStatus::True,
+                "MatchesNoNode",
+                "no node has the labels that its node selector asks for, so nobody gets a block of it".to_owned(),
             ),
             Ok(_) => (ConditionStatus::True, "InUse", "nodes get blocks from it as its spec says".to_owned()),
             Err(refused) => (ConditionStatus::False, "Refused", refused.sentence.clone()),
@@ -230,6 +264,65 @@ impl Declared {
 /// Whether nodes may have blocks of a range: it was accepted once.
 fn is_kept(object: &PodRange) -> bool {
     object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == POD_RANGE_FINALIZER)
+}
+
+/// Goes on with the blocks that rest, as an earlier leader wrote them down.
+fn restore_cooling(object: &PodRange, engine: &mut Blocks, now: Timestamp) {
+    let resting = object.status.iter().flat_map(|status| &status.cooling);
+    let resting: Vec<RestoredCooling> =
+        resting.map(|block| RestoredCooling { cidr: block.cidr, released: block.released_at }).collect();
+    if !resting.is_empty() {
+        engine.handle_cooling(&resting, now);
+    }
+}
+
+/// The blocks of a range that rest, those that were released last.
+fn cooling_of(view: &RangeView, engine: &Blocks) -> Vec<CoolingBlock> {
+    if view.cooling_addresses == 0 {
+        return Vec::new();
+    }
+    let resting = engine.cooling().into_iter().rev().filter(|block| view.cidr.contains_block(block.cidr));
+    resting.take(COOLING).map(|block| CoolingBlock { cidr: block.cidr, released_at: block.released }).collect()
+}
+
+fn reservations_of(view: &RangeView) -> Vec<ReservationUse> {
+    let used = view.reservations.iter();
+    used.map(|one| ReservationUse { pool: one.pool.to_string(), nodes: one.nodes, max_nodes: one.max_nodes }).collect()
+}
+
+/// Whether pools can grow as far as room is promised to them.
+fn reservations_condition(view: &RangeView, engine: &Blocks, now: Timestamp) -> Condition {
+    let RangeView { name, cidr, .. } = view;
+    let (status, reason, message) = if engine.reservations_fit(name) {
+        (
+            ConditionStatus::True,
+            "RoomKept",
+            format!("range {name} {cidr} has room for all nodes that its pools may still get"),
+        )
+    } else {
+        let open = view.reservations.iter().filter(|one| one.nodes < one.max_nodes);
+        let pools: Vec<String> = open.map(|one| format!("{} ({} of {})", one.pool, one.nodes, one.max_nodes)).collect();
+        let message = format!(
+            "range {name} {cidr} has no room for all nodes that are promised to {}: lower maxNodes, or let the range grow",
+            pools.join(", ")
+        );
+        (ConditionStatus::False, "PromisedTooMuch", message)
+    };
+    Condition::new(RESERVATIONS_FIT, status, reason, message, now)
+}
+
+/// How far a range is that gives no more blocks.
+fn drained_condition(view: &RangeView, used_by: &[String], now: Timestamp) -> Condition {
+    if view.nodes == 0 {
+        return Condition::new(DRAINED, ConditionStatus::True, "Empty", "no node has a block of it any more", now);
+    }
+    let more = if used_by.len() == NAMED { ", …" } else { "" };
+    let message = format!(
+        "{} nodes still have blocks of it ({}{more}): it is empty when they are gone",
+        view.nodes,
+        used_by.join(", ")
+    );
+    Condition::new(DRAINED, ConditionStatus::False, "InUse", message, now)
 }
 
 /// Whether nodes wait for room in a range, with its figures and what to do.

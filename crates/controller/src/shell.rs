@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::http::Health;
 use crate::input::{Input, SeenNode};
+use crate::outlook::Outlook;
 use crate::ranges::Ranges;
 use crate::reports::Reports;
 use crate::{api, nodes};
@@ -57,12 +58,13 @@ impl Shell {
         health: Health,
         recorder: Recorder,
         settings: BlocksSettings,
+        outlook: Outlook,
     ) {
         let (inputs, mut waiting) = mpsc::channel(QUEUE);
         let started = (Timestamp::now(), Instant::now());
         let mut shell = Self {
             reports: Reports::start(client.clone(), recorder),
-            ranges: Ranges::new(client.clone()),
+            ranges: Ranges::new(client.clone(), outlook),
             engine: Blocks::new(settings, started.0),
             client,
             leadership: Arc::clone(&leadership),

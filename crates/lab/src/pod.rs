@@ -133,6 +133,14 @@ impl Machine {
         Ok(self.namespace().run(|| plugin_list()?.status())??)
     }
 
+    /// DEL of an attachment without its result, by the node's own plugin list: a runtime gives up a sandbox whose ADD has not ended.
+    ///
+    /// # Errors
+    /// What the plugin answered.
+    pub fn cni_delete(&self, attachment: &Attachment) -> Result<(), LabError> {
+        Ok(self.namespace().run(|| plugin_list()?.delete(attachment, None))??)
+    }
+
     /// GC, by the node's own plugin list: everything but `valid` goes.
     ///
     /// # Errors

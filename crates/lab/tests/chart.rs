@@ -317,7 +317,10 @@ fn installed_is_what_was_said(cluster: &Cluster) -> Outcome {
     get(&["poddisruptionbudget", "freeboard-controller"])?;
     let may = |account: &str, verb: &str, what: &str| {
         let account = format!("--as=system:serviceaccount:kube-system:{account}");
-        cluster.kubectl(&["auth", "can-i", verb, what, "-n", "kube-system", &account]).is_ok()
+        // kubectl would take what follows the stroke for a name.
+        let (kind, part) = what.split_once('/').unwrap_or((what, ""));
+        let part = format!("--subresource={part}");
+        cluster.kubectl(&["auth", "can-i", verb, kind, &part, "-n", "kube-system", &account]).is_ok()
     };
     for (account, verb, what) in [
         ("freeboard-controller", "patch", "nodes"),

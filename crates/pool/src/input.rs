@@ -195,7 +195,7 @@ pub struct NodeFacts {
 }
 
 /// An ADD of the plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddRequest {
     /// What asks: sandbox and interface.
     pub key: AttachmentKey,
@@ -204,7 +204,7 @@ pub struct AddRequest {
 }
 
 /// A DEL of the plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DelRequest {
     /// The sandbox and interface to release.
     pub key: AttachmentKey,
@@ -328,7 +328,7 @@ pub struct ObservedSubnet {
 }
 
 /// What a cloud operation brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloudSuccess {
     /// The subnets of the VPC in the node's zone.
     Subnets(Vec<ObservedSubnet>),
@@ -350,7 +350,7 @@ pub enum CloudSuccess {
 }
 
 /// Why a cloud operation failed, classified by (action, code, message).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FailureKind {
     /// The subnet has too few free addresses for the request.
     SubnetShort,
@@ -377,7 +377,7 @@ pub enum FailureKind {
 }
 
 /// A failed cloud operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudFailure {
     /// What it means for the pool.
     pub kind: FailureKind,

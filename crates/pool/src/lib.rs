@@ -16,6 +16,7 @@ mod effect;
 mod growth;
 mod holders;
 mod input;
+mod input_log;
 mod intents;
 mod interfaces;
 mod lean;
@@ -46,6 +47,7 @@ pub use input::{
     NodeFacts, ObservedInterface, ObservedSubnet, OperationId, Pacing, Policy, PoolSettings, RangePreference,
     RequestId, RestoredAllocation, RestoredCooling, ReturnedBlock, Revision, Targets,
 };
+pub use input_log::{Input, LOG_VERSION, Origin, Record};
 pub use lean::Forecast;
 pub use pod_subnets::{EniConfig, EniConfigChoice, PodSubnets};
 pub use pool::Pool;

@@ -108,6 +108,8 @@ declare! {
         "Where pods' addresses come from: eni takes network interfaces and addresses on them from EC2; block gives out of the node's own blocks, as on GKE, and needs no cloud.";
     "FREEBOARD_NODE_BLOCKS_FILE" Freeboard Start, node_blocks_file: Option<PathBuf> = OptionalPath, "",
         "With FREEBOARD_SOURCE=block: a file with the node's blocks, in the order in which they are used, followed while the agent runs. By default they are those of Node.spec.podCIDRs.";
+    "FREEBOARD_INPUT_LOG" Freeboard Start, input_log: Option<PathBuf> = OptionalPath, "",
+        "A file into which everything is written that the pool is told, up to 100 MiB, so that freeboard simulate --replay makes the same run again. It names pods and addresses.";
     "FREEBOARD_ADD_WAIT_SECONDS" Freeboard Live, add_wait_seconds: u32 = Whole { least: 0, most: 110 }, "20",
         "How long an ADD waits for an address before it is refused. The runtime's own limit is above two minutes.";
     "FREEBOARD_ADD_QUEUE" Freeboard Live, add_queue: u32 = Whole { least: 1, most: 10_000 }, "512",

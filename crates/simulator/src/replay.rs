@@ -112,7 +112,7 @@ impl Replay {
     }
 }
 
-fn diff(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn diff(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     let gone = before.iter().filter(|(name, was)| after.get(*name) != Some(was));
     let new = after.iter().filter(|(name, is)| before.get(*name) != Some(is));
     let mut lines: Vec<(&String, String)> = gone.map(|(name, was)| (name, format!("- {name}: {was}"))).collect();

@@ -104,9 +104,11 @@ fn allowed(policy: &str) -> Result<BTreeSet<String>> {
     let mut actions = BTreeSet::new();
     for statement in statements {
         ensure!(statement["Effect"] == "Allow", "a statement does something else than to allow");
-        match &statement["Action"] {
-            Value::Array(several) => actions.extend(several.iter().filter_map(Value::as_str).map(str::to_owned)),
-            one => drop(actions.insert(one.as_str().context("a statement names no action")?.to_owned())),
+        let action = &statement["Action"];
+        if let Some(several) = action.as_array() {
+            actions.extend(several.iter().filter_map(Value::as_str).map(str::to_owned));
+        } else {
+            actions.insert(action.as_str().context("a statement names no action")?.to_owned());
         }
     }
     Ok(actions)

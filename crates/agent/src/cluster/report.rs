@@ -40,6 +40,7 @@ pub(super) async fn keep(common: Common, node: watch::Receiver<Option<KnownNode>
         common,
         node,
         reach: Reach::new("what the agent says of this node"),
+        uid: None,
         condition: None,
         hopes_since: None,
         figures: None,
@@ -76,6 +77,8 @@ struct Report {
     common: Common,
     node: watch::Receiver<Option<KnownNode>>,
     reach: Reach,
+    /// Of the Node about which all this was written. One that was deleted and made again is another, and knows nothing.
+    uid: Option<String>,
     condition: Option<Written<Condition>>,
     hopes_since: Option<Instant>,
     figures: Option<Written<NodeAddressesStatus>>,
@@ -86,6 +89,10 @@ impl Report {
         // Before the Node was seen, its own condition and its uid are not known.
         let Some(node) = self.node.borrow().clone() else { return Ok(()) };
         let Some(Answer { can_give, shown }) = self.ask().await else { return Ok(()) };
+        if self.uid != node.reference.uid {
+            self.condition = None;
+            self.figures = None;
+        }
         let now = Timestamp::now();
         let before = self.condition.as_ref().map(|written| &written.what).or(node.condition.as_ref());
         let condition = verdict::condition(&can_give, &shown.view, now).following(before);
@@ -98,7 +105,9 @@ impl Report {
         };
         self.write_condition(&condition, node.condition.as_ref()).await?;
         self.write_taints(&condition, &node).await?;
-        self.write_figures(verdict::status(&shown.view, &condition, now), &node).await
+        self.write_figures(verdict::status(&shown.view, &condition, now), &node).await?;
+        self.uid.clone_from(&node.reference.uid);
+        Ok(())
     }
 
     /// Whether the node says of itself that it has no address to give.
@@ -153,7 +162,8 @@ impl Report {
                 return Ok(());
             }
         }
-        apply(&self.common.client, &status, node).await?;
+        let is_new = self.uid != node.reference.uid;
+        apply(&self.common.client, &status, node, is_new).await?;
         self.figures = Some(Written::now(status));
         Ok(())
     }
@@ -169,16 +179,24 @@ fn is_same(one: &NodeAddressesStatus, other: &NodeAddressesStatus) -> bool {
     NodeAddressesStatus { observed_at: other.observed_at, ..one.clone() } == *other
 }
 
-/// Writes the object; makes it when it is not there. It is the node's, and goes with it.
-async fn apply(client: &Client, status: &NodeAddressesStatus, node: &KnownNode) -> Result<(), Error> {
+/// Writes the object; makes it when it is not there. It is the node's, and goes with it: that of an earlier Node of this name is
+/// given to the new one, before it is collected as the old one's.
+async fn apply(
+    client: &Client,
+    status: &NodeAddressesStatus,
+    node: &KnownNode,
+    is_new_node: bool,
+) -> Result<(), Error> {
     let objects: Api<NodeAddresses> = Api::all(client.clone());
     let name = node.reference.name.clone().unwrap_or_default();
     let (version, kind) = (format!("{GROUP}/v1alpha1"), "NodeAddresses");
     let parameters = PatchParams::apply(PROGRAM).force();
     let with_status = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "status": status});
-    match objects.patch_status(&name, &parameters, &Patch::Apply(&with_status)).await {
-        Err(error) if is_not_found(&error) => {}
-        outcome => return outcome.map(drop),
+    if !is_new_node {
+        match objects.patch_status(&name, &parameters, &Patch::Apply(&with_status)).await {
+            Err(error) if is_not_found(&error) => {}
+            outcome => return outcome.map(drop),
+        }
     }
     let object = json!({
         "apiVersion": version, "kind": kind,

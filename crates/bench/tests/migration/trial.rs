@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 
 use crate::books;
 use crate::fleet::{Fleet, names};
-use crate::support::{LIMIT, Outcome, Stage, held, program, require, wait_until};
+use crate::support::{LIMIT, Outcome, Stage, program, require, wait_until};
 
-/// Two m5.large nodes: three interfaces with nine pod addresses each, so twenty pods lie on all three.
+/// Two m5.xlarge nodes: four interfaces with fourteen pod addresses each, so twenty pods lie on two of them.
 pub(crate) const WORLD: &str = "
 region: us-west-2
 seed: 11
@@ -29,13 +29,16 @@ vpcs:
       - { id: subnet-00000000000000001, cidr: 10.0.0.0/20, zone: us-west-2a }
 instances:
   - id: i-00000000000000001
-    type: m5.large
+    type: m5.xlarge
     interfaces: [{ id: eni-00000000000000001, subnet: subnet-00000000000000001, address: 10.0.0.10 }]
   - id: i-00000000000000002
-    type: m5.large
+    type: m5.xlarge
     interfaces: [{ id: eni-00000000000000002, subnet: subnet-00000000000000001, address: 10.0.0.11 }]
 ";
 const PODS: usize = 20;
+/// Pods that need another interface.
+const MORE: usize = 12;
+const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
 /// Pods that go and come in each phase.
 const CHANGED: usize = 3;
 const CONFLIST: &str = "/etc/cni/net.d/10-aws.conflist";
@@ -141,14 +144,9 @@ impl Scene<'_> {
         Ok(watched)
     }
 
-    /// The incumbent counts exactly the living pods, and the kernel leads to them.
+    /// The incumbent counts exactly the living pods and what EC2 shows, and the kernel leads to them.
     fn settled_under_the_incumbent(&self) -> Outcome {
-        let living = self.fleet.living();
-        wait_until("the incumbent holds exactly the addresses of the living pods", || {
-            let assigned = held(&self.node)?.assigned;
-            Ok(if assigned == living { Ok(()) } else { Err(format!("{assigned:?}, expected {living:?}")) })
-        })?;
-        books::close_without_agent(self.stage, &self.node, &living)
+        books::close_under_the_incumbent(self.stage, &self.node, &self.fleet.living())
     }
 
     /// The DaemonSet's image is another: the incumbent's agent ends, Freeboard's starts.
@@ -184,6 +182,18 @@ impl Scene<'_> {
         let now = self.node.output("ip", &["-4", "rule", "list"])?;
         require(now == rules, format!("a restart changes no rule; before:\n{rules}\nafter:\n{now}"))?;
         self.exchange("after-coming", 0, "after-upgrade")?;
+        // One interface more, which is Freeboard's work and which the incumbent is to take on.
+        let before = books::interfaces(self.stage, &self.node)?.len();
+        self.fleet.start(names("more", MORE))?;
+        let interfaces = books::interfaces(self.stage, &self.node)?;
+        require(interfaces.len() > before, format!("{MORE} more pods need another interface than {before}"))?;
+        let description = format!("aws-K8S-{}", self.node.instance);
+        let strange: Vec<_> = interfaces
+            .iter()
+            .filter(|one| one.attachment.as_ref().is_some_and(|at| at.device_index > 0))
+            .filter(|one| one.description != description || !one.tags.iter().any(|tag| tag.key == INSTANCE_TAG))
+            .collect();
+        require(strange.is_empty(), format!("either side knows every interface by its tags: {strange:?}"))?;
         ours.kill()?;
         let ours = self.start_freeboard()?;
         self.fleet.close()?;

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freeboard_address::{Cidr, FreeSpace, NodeName, RangeName};
+use freeboard_address::{Cidr, FreeSpace, NodeName, NodePoolName, RangeName};
 use freeboard_blocks::{
-    AddressesPerPod, ApiOperation, BlockSize, Blocks, BlocksSettings, Exclusion, NodeSelector, ObservedNode, RangeSpec,
-    RangeState, ResourceVersion,
+    AddressesPerPod, ApiOperation, BlockSize, Blocks, BlocksSettings, Cause, Exclusion, NodeSelector, ObservedNode,
+    RangeSpec, RangeState, Reservation, ResourceVersion,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -98,6 +98,10 @@ fn spec(number: u8) -> RangeSpec {
     if number.is_multiple_of(7) {
         let reserved = Exclusion { cidr: cidr(&format!("10.{number}.0.32/27")), purpose: "reserved".to_owned() };
         spec.excluded.push(reserved);
+    }
+    if number % 6 == 5 {
+        let selector = NodeSelector::label("pool", "b");
+        spec.reservations.push(Reservation { pool: NodePoolName::new("b"), selector, max_pods: 16, max_nodes: 2 });
     }
     spec
 }
@@ -463,7 +467,9 @@ impl Cluster {
         };
         for (spec, is_removing) in self.declared.values() {
             let is_for = spec.selector.as_ref().is_none_or(|selector| selector.matches(&node.labels));
-            if *is_removing || !is_for || spec.state == RangeState::Draining {
+            // What is kept for a pool is no room for others.
+            let is_kept = !spec.reservations.is_empty() && refusal.cause == Cause::RoomReserved;
+            if *is_removing || !is_for || is_kept || spec.state == RangeState::Draining {
                 continue;
             }
             let pods = node.max_pods.and_then(|pods| u32::try_from(pods).ok());

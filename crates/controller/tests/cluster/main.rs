@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test may say why it cannot run, and panic")]
 
 mod expansions;
+mod outlook;
 mod stage;
 mod withdrawal;
 
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
         Trial::test("a_leader_that_is_killed_is_followed_by_one_that_gives_nothing_twice", trial(leaders)),
         Trial::test("a_cluster_of_another_controller_is_taken_over_and_handed_back_unchanged", trial(takeover)),
         Trial::test("ranges_that_cannot_stand_are_refused_and_one_in_use_waits_for_its_nodes", trial(bad_ranges)),
+        Trial::test("a_range_says_when_it_is_full_and_one_for_nobody_says_so", trial(outlook::forecast)),
+        Trial::test(
+            "blocks_rest_under_the_next_leader_and_a_draining_range_says_for_whom_it_waits",
+            trial(outlook::handing_over),
+        ),
     ];
     trials.extend(expansions::trials());
     trials.extend(withdrawal::trials());

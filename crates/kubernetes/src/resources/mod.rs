@@ -19,8 +19,8 @@ pub use node_addresses::{
 };
 
 pub use pod_range::{
-    ExcludedBlock, FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeBlockSize, PodRangeSpec, PodRangeState,
-    PodRangeStatus,
+    CoolingBlock, ExcludedBlock, FittingNodes, POD_RANGE_FINALIZER, PodRange, PodRangeBlockSize, PodRangeSpec,
+    PodRangeState, PodRangeStatus, PoolReservation, RangeForecast, ReservationUse, UsageSample,
 };
 
 /// The API group of Freeboard's objects.

@@ -1,12 +1,13 @@
 //! `PodRange`: a range of addresses that nodes get their blocks from, and what is left of it.
 
-use freeboard_address::{AddressesPerPod, BlockSize, Cidr, CidrError, RangeName};
-use freeboard_blocks::{Exclusion, NodeSelector, RangeSpec, RangeState};
+use freeboard_address::{AddressesPerPod, BlockSize, Cidr, CidrError, NodePoolName, RangeName};
+use freeboard_blocks::{Exclusion, NodeSelector, RangeSpec, RangeState, Reservation};
+use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::conditions::Condition;
+use crate::conditions::{Condition, date_time};
 
 /// While an object has this finalizer, nodes may have blocks of it.
 pub const POD_RANGE_FINALIZER: &str = "ipam.freeboard.dev/node-blocks";
@@ -62,6 +63,28 @@ pub struct PodRangeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub excluded: Vec<ExcludedBlock>,
+    /// Node pools for which room is kept, up to their maxima: other nodes do not get it, however long they wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub reservations: Vec<PoolReservation>,
+}
+
+/// Room that is kept for the nodes of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolReservation {
+    /// The pool, as it is called in messages.
+    #[schemars(length(min = 1, max = 63))]
+    pub pool: String,
+    /// Which nodes are of the pool.
+    #[schemars(schema_with = "required_node_selector")]
+    pub node_selector: NodeSelector,
+    /// Max-pods of its nodes, from which the size of their blocks follows.
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_pods: u32,
+    /// How many nodes the pool may grow to on this range.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_nodes: u64,
 }
 
 /// Whether a range gives new blocks.
@@ -132,15 +155,76 @@ pub struct PodRangeStatus {
     /// The largest block that could be given in one piece, as in `/24`; a dash when nothing is free.
     #[serde(default)]
     pub largest_free_block: String,
-    /// How many more nodes of each size it holds.
+    /// How many more nodes of each size it holds, room that is kept for pools included.
     #[serde(default)]
     pub fits: Vec<FittingNodes>,
-    /// Nodes that have blocks of it, the first few: for whom a removal waits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// How far the room is used that is kept for pools.
+    #[serde(default)]
+    pub reservations: Vec<ReservationUse>,
+    /// Nodes that have blocks of it, the first few: for whom a removal waits, or a range that is drained.
+    #[serde(default)]
     pub used_by: Vec<String>,
-    /// `Accepted` and `RoomAvailable`.
+    /// Blocks that rest after use, those that were released last: a new leader goes on with them.
+    #[serde(default)]
+    pub cooling: Vec<CoolingBlock>,
+    /// How many addresses nodes had, now and then: what the forecast is drawn through.
+    #[serde(default)]
+    pub history: Vec<UsageSample>,
+    /// When it will be full, if its use goes on growing as it did; absent while the history shows no growth.
+    #[serde(default)]
+    pub forecast: Option<RangeForecast>,
+    /// `Accepted`, `RoomAvailable`, `LastsBeyondHorizon`; `Drained` of a draining range, `ReservationsFit` of one that keeps room.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+/// How far a reservation is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationUse {
+    /// The pool.
+    pub pool: String,
+    /// How many of its nodes have a block of the range.
+    pub nodes: u64,
+    /// How many nodes it may grow to on this range.
+    pub max_nodes: u64,
+}
+
+/// A block that rests after use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CoolingBlock {
+    /// The block.
+    #[schemars(with = "String")]
+    pub cidr: Cidr,
+    /// Since when no node has it.
+    #[schemars(schema_with = "date_time")]
+    pub released_at: Timestamp,
+}
+
+/// How many addresses of a range nodes had at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageSample {
+    /// When.
+    #[schemars(schema_with = "date_time")]
+    pub at: Timestamp,
+    /// How many.
+    pub allocated_addresses: u64,
+}
+
+/// When a range will be full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RangeForecast {
+    /// Addresses more every day.
+    pub addresses_per_day: i64,
+    /// The day that the growth leads to.
+    #[schemars(schema_with = "date_time")]
+    pub expected_full: Timestamp,
+    /// The earliest day that the scatter of the history makes likely.
+    #[schemars(schema_with = "date_time")]
+    pub earliest_full: Timestamp,
 }
 
 /// How many more nodes of one size a range holds.
@@ -177,6 +261,7 @@ impl PodRangeSpec {
             selector: self.node_selector.clone(),
             block_size: self.block_size.to_block_size(),
             excluded: self.excluded.iter().map(exclusion).collect::<Result<_, CidrError>>()?,
+            reservations: self.reservations.iter().map(PoolReservation::to_reservation).collect(),
         })
     }
 
@@ -190,6 +275,18 @@ impl PodRangeSpec {
             node_selector: None,
             block_size: PodRangeBlockSize::default(),
             excluded: Vec::new(),
+            reservations: Vec::new(),
+        }
+    }
+}
+
+impl PoolReservation {
+    fn to_reservation(&self) -> Reservation {
+        Reservation {
+            pool: NodePoolName::new(self.pool.as_str()),
+            selector: self.node_selector.clone(),
+            max_pods: self.max_pods,
+            max_nodes: self.max_nodes,
         }
     }
 }
@@ -243,6 +340,14 @@ fn addresses_per_pod(_: &mut SchemaGenerator) -> Schema {
 
 /// As in Kubernetes, and with labels to match besides expressions. A term that says nothing would match no node.
 fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    selector_schema(true)
+}
+
+fn required_node_selector(_: &mut SchemaGenerator) -> Schema {
+    selector_schema(false)
+}
+
+fn selector_schema(is_optional: bool) -> Schema {
     let requirement = serde_json::json!({
         "type": "object", "required": ["key", "operator"],
         "properties": {
@@ -262,7 +367,7 @@ fn node_selector(_: &mut SchemaGenerator) -> Schema {
         "description": "Labels that the node must have with these values.",
     });
     json_schema!({
-        "type": "object", "nullable": true, "required": ["nodeSelectorTerms"],
+        "type": "object", "nullable": is_optional, "required": ["nodeSelectorTerms"],
         "properties": {"nodeSelectorTerms": {
             "type": "array", "minItems": 1, "maxItems": 16,
             "description": "A node is chosen when one of these matches.",

@@ -186,7 +186,7 @@ fn server_arguments(directory: &Path) -> Vec<String> {
         format!("--service-account-signing-key-file={}", at("accounts.key")),
         format!("--service-account-key-file={}", at("accounts.pub")),
         "--allow-privileged=true".to_owned(),
-        // Nothing in the lab resolves the names of nodes.
+        // The lab has no DNS that knows the nodes' names.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ]
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::expansion::program;
 use crate::support::{LIMIT, Outcome, Stage, require, wait_until};
-use crate::view::{self, PATIENCE, condition, get, items, wait_for};
+use crate::view::{self, condition, get, items, wait_for};
 
 /// A node for each cause, each alone in its subnet; other subnets of the zone are not for pods.
 pub(crate) const WORLD: &str = "
@@ -166,10 +166,7 @@ impl Row {
 
 impl Scene<'_> {
     fn prepare(&self) -> Outcome {
-        self.cluster.define_resources()?;
-        self.cluster.kubectl(&["create", "namespace", "test"])?;
-        let account = ["get", "serviceaccount", "default", "-n", "test", "-o", "name"];
-        self.cluster.wait_for("pods may be made", &account, PATIENCE, |text| text.contains("default"))?;
+        view::prepare(&self.cluster)?;
         self.eni_config("subnet-00000000000000003")
     }
 
@@ -185,18 +182,10 @@ impl Scene<'_> {
     }
 
     fn start_agent(&self, case: &Case, machine: &Machine) -> Outcome<Program> {
-        let node = json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": machine.name, "labels": {
-                "k8s.amazonaws.com/eniConfig": ENI_CONFIG, "topology.kubernetes.io/zone": machine.zone,
-                "node.kubernetes.io/instance-type": machine.instance_type,
-            }},
-        });
-        self.cluster.apply(&node.to_string())?;
-        let kubeconfig = std::fs::read(self.cluster.kubeconfig())?;
-        machine.namespace().run(|| std::fs::write("/run/kubeconfig", kubeconfig))??;
+        self.cluster.apply(&view::node(machine, &[("k8s.amazonaws.com/eniConfig", ENI_CONFIG)]))?;
+        view::give_kubeconfig(&self.cluster, machine)?;
         let common = [
-            ("FREEBOARD_KUBECONFIG", "/run/kubeconfig"),
+            ("FREEBOARD_KUBECONFIG", view::KUBECONFIG),
             ("FREEBOARD_ADD_WAIT_SECONDS", "1"),
             ("IP_COOLDOWN_PERIOD", "1"),
             ("WARM_IP_TARGET", "1"),
@@ -213,13 +202,7 @@ impl Scene<'_> {
             fillers.into_iter().try_for_each(|mut pod| pod.delete())?;
         }
         let name = format!("pod-{}", case.cause.to_lowercase());
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "test"},
-            "spec": {"nodeName": machine.name, "automountServiceAccountToken": false, "containers": [
-                {"name": "web", "image": "localhost/pause:1"},
-            ]},
-        });
-        self.cluster.apply(&pod.to_string())?;
+        self.cluster.apply(&view::pod_on(machine, &name))?;
         let refusal = self.refused(machine, &name)?;
         let refusal = cause_in(&refusal);
         let watched = Instant::now();

@@ -38,6 +38,7 @@ instances:
     };
 }
 
+mod bad_days;
 mod by_hand;
 mod causes;
 mod custom_networking;
@@ -58,6 +59,10 @@ fn main() -> ExitCode {
     }
     let trials = vec![
         Trial::test("a_full_node_says_so_everywhere_and_settings_are_live", trial(signals::WORLD, signals::play)),
+        Trial::test(
+            "an_agent_lives_with_a_node_object_and_an_api_server_that_misbehave",
+            trial(bad_days::WORLD, bad_days::play),
+        ),
         Trial::test("every_cause_is_named_everywhere_and_never_another", trial(causes::WORLD, causes::play)),
         Trial::test(
             "custom_networking_follows_the_eniconfigs",

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use freeboard_lab::Machine;
 use freeboard_lab::kubernetes::{Cluster, ClusterOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::Outcome;
 
@@ -110,4 +111,44 @@ pub(crate) fn tell_time(way: &'static str, took: Duration) {
 pub(crate) fn running(cluster: &Cluster, count: usize) -> Outcome<Value> {
     let what = ["pods", "-l", "app=web", "--field-selector", "status.phase=Running"];
     wait_for(cluster, &format!("{count} pods are Running"), &what, |list| items(list).count() == count)
+}
+
+/// Where a node without a kubelet has its agent's kubeconfig.
+pub(crate) const KUBECONFIG: &str = "/run/kubeconfig";
+
+/// What a control plane without kubelets needs before Nodes and Pods are written to it.
+pub(crate) fn prepare(cluster: &Cluster) -> Outcome {
+    cluster.define_resources()?;
+    cluster.kubectl(&["create", "namespace", "test"])?;
+    let account = ["get", "serviceaccount", "default", "-n", "test", "-o", "name"];
+    cluster.wait_for("pods may be made", &account, PATIENCE, |text| text.contains("default"))?;
+    Ok(())
+}
+
+/// Writes the administrator's kubeconfig to a machine.
+pub(crate) fn give_kubeconfig(cluster: &Cluster, machine: &Machine) -> Outcome {
+    let kubeconfig = std::fs::read(cluster.kubeconfig())?;
+    machine.namespace().run(|| std::fs::write(KUBECONFIG, kubeconfig))??;
+    Ok(())
+}
+
+/// The Node of a machine, as its kubelet would register it.
+pub(crate) fn node(machine: &Machine, labels: &[(&str, &str)]) -> String {
+    let mut all = json!({
+        "topology.kubernetes.io/zone": machine.zone, "node.kubernetes.io/instance-type": machine.instance_type,
+    });
+    for (name, value) in labels {
+        all[*name] = json!(value);
+    }
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": machine.name, "labels": all}}).to_string()
+}
+
+/// A Pod in the namespace `test` that the scheduler has given to a machine.
+pub(crate) fn pod_on(machine: &Machine, name: &str) -> String {
+    let container = json!({"name": "web", "image": "localhost/pause:1"});
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "test"},
+        "spec": {"nodeName": machine.name, "automountServiceAccountToken": false, "containers": [container]},
+    })
+    .to_string()
 }
