@@ -15,7 +15,7 @@ struct Schema {
     name: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static str],
-    inside: &'static [Schema],
+    inside: &'static [Self],
 }
 
 const fn schema(

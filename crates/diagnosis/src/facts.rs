@@ -397,11 +397,16 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The subnet that a signal is about: by name, by its interface, or by the first interface of the node whose log it is.
+    /// The subnet that a signal is about: by name, by its block, by its interface, or by the first interface of the node whose log it is.
     #[must_use]
     pub fn subnet_of(&self, sighting: &Sighting) -> Option<SubnetId> {
         let subject = &sighting.subject;
         if let Some(subnet) = &subject.subnet {
+            return Some(subnet.clone());
+        }
+        if let Some(block) = subject.block
+            && let Some((subnet, _)) = self.subnets.iter().find(|(_, known)| known.cidr == block)
+        {
             return Some(subnet.clone());
         }
         let log = self.logs.get(&sighting.citation.file);

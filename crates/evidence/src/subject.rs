@@ -20,7 +20,7 @@ enum Names {
 }
 
 /// Words without which a message does not name that: they are looked for in one pass, and most messages hold one or two.
-const MARKS: [(&str, Names); 20] = [
+const MARKS: [(&str, Names); 21] = [
     ("status is now", Names::Node),
     ("pod=", Names::Pod),
     ("no address for ", Names::Pod),
@@ -39,6 +39,7 @@ const MARKS: [(&str, Names); 20] = [
     ("subnetworks/", Names::Range),
     ("in range", Names::Range),
     ("IP range '", Names::Block),
+    ("subnet ", Names::Block),
     ("ENIConfig", Names::Config),
     ("eniconfigs", Names::Config),
 ];
@@ -64,10 +65,14 @@ pub(crate) fn of(message: &str) -> Subject {
             .and_then(|text| after(text, "subnetworks/", is_name).or_else(|| range_set(text)))
             .map(str::to_owned),
         block: when(Names::Block)
-            .and_then(|text| after(text, "IP range '", |byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'/')))
+            .and_then(|text| after(text, "IP range '", is_block).or_else(|| after(text, "subnet ", is_block)))
             .and_then(|text| text.parse::<Cidr>().ok()),
         name: when(Names::Config).and_then(eni_config).map(str::to_owned),
     }
+}
+
+fn is_block(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'/')
 }
 
 fn is_name(byte: u8) -> bool {
@@ -164,6 +169,8 @@ mod tests {
         assert_eq!(of(containerd).pod.unwrap().to_string(), "shop/web-0");
         let google = "Instance 'vm-1' creation failed: IP space of 'projects/p/regions/r/subnetworks/cluster-pod-range-49c037f0c13a0320' is exhausted.";
         assert_eq!(of(google).range.as_deref(), Some("cluster-pod-range-49c037f0c13a0320"));
+        let refusal = "no address for shop/web-0: subnet 10.0.208.0/27 full (0 of 27 free) [SubnetExhausted]";
+        assert_eq!(of(refusal).block, "10.0.208.0/27".parse().ok());
         let config = "error while retrieving eniconfig: ENIConfig.crd.k8s.amazonaws.com \"ap-southeast-2b\" not found";
         assert_eq!(of(config).name.as_deref(), Some("ap-southeast-2b"));
         assert_eq!(of("eni-attach-0123456789abcdef0 subnet-xyz subnet-").interface, None);

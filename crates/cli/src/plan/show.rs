@@ -217,7 +217,10 @@ fn subnet<'a>(inventory: &'a Inventory, id: &freeboard_address::SubnetId) -> Opt
 }
 
 fn nothing(text: &mut String, plan: &Plan) {
-    let outlooks = || plan.ways.iter().map(|way| &way.after).chain([&plan.before]);
+    // A way that is refused brings nothing.
+    let is_refused = |way: &&Way| way.expansion.as_ref().is_some_and(Expansion::is_refused);
+    let possible = || plan.ways.iter().filter(move |way| !is_refused(way));
+    let outlooks = || possible().map(|way| &way.after).chain([&plan.before]);
     let certain = outlooks().map(|outlook| outlook.pods_for_certain).max().unwrap_or(0);
     let most = outlooks().map(|outlook| outlook.pods_at_most).max().unwrap_or(0);
     let (wanted, certain, most_shown) = (grouped(plan.wanted_pods), grouped(certain), grouped(most));

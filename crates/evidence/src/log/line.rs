@@ -23,7 +23,7 @@ pub(crate) struct Line<'a> {
 }
 
 /// Source files by which the programs are told apart.
-const CALLERS: [(&str, Kind); 21] = [
+const CALLERS: [(&str, Kind); 18] = [
     ("routed-eni-cni-plugin", Kind::PluginLog),
     ("cni/cni.go", Kind::PluginLog),
     ("driver/driver.go", Kind::PluginLog),
@@ -34,9 +34,6 @@ const CALLERS: [(&str, Kind); 21] = [
     ("aws-k8s-agent/", Kind::AgentLog),
     ("eniconfig/", Kind::AgentLog),
     ("rpc_handler.go", Kind::AgentLog),
-    ("crates/agent", Kind::AgentLog),
-    ("agent/src/", Kind::AgentLog),
-    ("crates/cni", Kind::PluginLog),
     ("scale_up", Kind::AutoscalerLog),
     ("static_autoscaler.go", Kind::AutoscalerLog),
     ("orchestrator.go", Kind::AutoscalerLog),
@@ -111,6 +108,11 @@ fn bare(text: &str) -> Line<'_> {
 }
 
 fn of_caller(caller: &str) -> Option<Kind> {
+    // Freeboard's own: the agent writes its crate and the file, the plugin `src` and the file.
+    let own = [("agent/", Kind::AgentLog), ("src/", Kind::PluginLog)];
+    if let Some((_, kind)) = own.iter().find(|(start, _)| caller.starts_with(start)) {
+        return Some(*kind);
+    }
     CALLERS.iter().find(|(mark, _)| caller.contains(mark)).map(|(_, kind)| *kind)
 }
 
@@ -328,8 +330,11 @@ mod tests {
     #[test]
     fn freeboard_s_fields_are_a_part_of_the_message() {
         let line = parse(
-            r#"{"level":"error","ts":"2026-11-24T00:33:02.972Z","caller":"crates/agent/src/cloud.rs:272","msg":"subnet doesn't seem to have enough IPs/Prefixes","interface":"eni-0123456789abcdef0","error":"InsufficientFreeAddressesInSubnet: x"}"#,
+            r#"{"level":"error","ts":"2026-11-24T00:33:02.972Z","caller":"agent/cloud.rs:272","msg":"subnet doesn't seem to have enough IPs/Prefixes","interface":"eni-0123456789abcdef0","error":"InsufficientFreeAddressesInSubnet: x"}"#,
         );
         assert!(line.message.contains("eni-0123456789abcdef0") && line.message.contains("InsufficientFree"));
+        assert_eq!(line.kind, Some(Kind::AgentLog));
+        let plugin = parse(r#"{"level":"error","ts":"2026-11-24T00:33:02.972Z","caller":"src/add.rs:31","msg":"x"}"#);
+        assert_eq!(plugin.kind, Some(Kind::PluginLog));
     }
 }
