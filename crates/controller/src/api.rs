@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(meaning(&refused(404)), Answer::NotFound);
         assert_eq!(meaning(&refused(409)), Answer::Conflict);
         assert_eq!(meaning(&refused(422)), Answer::Conflict);
-        assert_eq!(meaning(&refused(429)), Answer::Failed("no ()".to_owned()));
+        assert_eq!(meaning(&refused(429)), Answer::Failed("no".to_owned()));
         for code in [500, 503, 504] {
             assert_eq!(meaning(&refused(code)), Answer::Uncertain, "{code}");
         }
