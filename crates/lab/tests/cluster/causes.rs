@@ -186,7 +186,9 @@ impl Case {
 impl Row {
     fn is_right(&self) -> bool {
         let only = BTreeSet::from([self.cause.to_owned()]);
-        self.refusal == self.cause && self.condition == self.cause && self.events == only && self.explained == only
+        // The explanation also tells what else went wrong on the node, such as calls that were refused on the way.
+        let is_explained = self.explained.contains(self.cause);
+        self.refusal == self.cause && self.condition == self.cause && self.events == only && is_explained
     }
 }
 
