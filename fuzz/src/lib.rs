@@ -1,5 +1,6 @@
 //! Fuzz targets: each reads bytes as one of our parsers would, and must come back. They say nothing about what is read; what must
-//! hold all the same is asserted here.
+//! hold all the same is asserted here. With a nightly compiler and cargo-fuzz, from the root: `cargo +nightly fuzz run log`; `evidence`
+//! begins from `crates/evidence/tests/dumps`, given as its second directory.
 
 use std::io::{Cursor, Read};
 

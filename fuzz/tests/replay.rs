@@ -1,24 +1,41 @@
-//! Every input that was found worth keeping, and every one that once broke something, is read again.
+//! Every input that was found worth keeping, and every one that once broke something, is read again. Evidence begins from the dumps
+//! of its own tests, which are not kept twice.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fuzz::TARGETS;
 
+/// What evidence of any kind begins from; `cargo fuzz run evidence` is given this directory too.
+const DUMPS: &str = "../crates/evidence/tests/dumps";
+
 #[test]
 fn every_input_of_every_corpus_is_read() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, target) in TARGETS {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-        let entries = fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
-        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        assert!(!paths.is_empty(), "{} is empty", corpus.display());
-        for path in paths {
+        let own = Some(here.join("corpus").join(name)).filter(|corpus| corpus.exists());
+        let dumps = (name == "evidence").then(|| here.join(DUMPS));
+        let inputs: Vec<PathBuf> = own.iter().chain(&dumps).flat_map(|directory| files_below(directory)).collect();
+        assert!(!inputs.is_empty(), "the target {name} has no input");
+        for path in inputs {
             let bytes = fs::read(&path).unwrap();
             let read = std::panic::catch_unwind(|| target(&bytes));
             assert!(read.is_ok(), "{} breaks the target {name}", path.display());
         }
     }
+}
+
+/// All files below a directory.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let (mut files, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = open.pop() {
+        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
 }
 
 #[test]
