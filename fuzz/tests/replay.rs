@@ -29,8 +29,9 @@ fn every_input_of_every_corpus_is_read() {
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let (mut files, mut open) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(directory) = open.pop() {
-        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        for path in entries.map(|entry| entry.unwrap().path()) {
+        let listed = fs::read_dir(&directory).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let entries = listed.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        for path in entries.iter().map(fs::DirEntry::path) {
             if path.is_dir() { open.push(path) } else { files.push(path) }
         }
     }
